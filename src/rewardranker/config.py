@@ -214,13 +214,12 @@ class PPOOptions(Options):
 
 class LoopOptions(Options):
     rounds: Positive = 2
-    """Rounds of C PPO, D mining, E retraining; round 1's reward model comes from samples of the SFT generator."""
+    """Rounds; each trains a reward model and a new policy against it. Round 1 learns from samples of the SFT generator,
+    every later one also from what it mines from the policy before."""
     reward_restart: Literal["sft", "last"] = "sft"
     """Where a later round's reward model starts: as the first did, or from the last round's weights."""
-    mining_tasks: Positive | None = None
-    """Training tasks that are sampled in B and D; None: all."""
-    final_ppo: bool = True
-    """Train the last policy against the last reward model (else the loop ends with the reward model)."""
+    sampled_tasks: Positive | None = None
+    """Training tasks that are sampled and judged in B and D; None: all."""
 
 
 class EvaluationOptions(Options):
