@@ -7,6 +7,7 @@ exactly what was encoded. Not guaranteed: a good vocabulary for text unlike the 
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,7 +17,7 @@ PAD, EOS = "<pad>", "<eos>"
 SMALLEST = 256 + 2
 """The bytes and the two special tokens."""
 SAMPLE = 20_000
-"""About so many of the texts, evenly spread, are learnt from; more cost time and change little."""
+"""At most so many of the texts are learnt from; more cost time and change little."""
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
@@ -49,7 +50,9 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
         show_progress=False,
     )
     every = list(texts)
-    backend.train_from_iterator(every[:: max(1, len(every) // SAMPLE)], trainer)
+    if len(every) > SAMPLE:  # at random, since a regular pick could take only the prompts
+        every = random.Random(0).sample(every, SAMPLE)
+    backend.train_from_iterator(every, trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
         pad_token=PAD,
