@@ -1,0 +1,149 @@
+"""PPO's state on disk: what a resumption needs to end with the same bits as an undisturbed run.
+
+Layout of PPO's folder: `metrics.jsonl` (a line a step), `checkpoint/` (the training state), `best-STEP/` (the policy
+with the best pass rate so far), and at the end `policy/` (that policy) and `result.json`, when the first two go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rewardranker import runs
+from rewardranker.config import PPOOptions
+from rewardranker.errors import RunDirectoryError
+from rewardranker.types import Task
+
+
+@dataclass(slots=True)
+class PPOState:
+    """What PPO remembers between steps, beside weights and optimiser moments. All randomness is derived from
+    `ppo.seed` and the step, so no generator's state is kept."""
+
+    kl_coefficient: float
+    reward_mean: float
+    reward_deviation: float
+    sft_pass_rate: float
+    best_pass_rate: float
+    step: int = 0
+    best_step: int = 0
+    measurements_without_gain: int = 0
+
+
+def run_identity(
+    options: PPOOptions, tasks: Sequence[Task], validation_tasks: Sequence[Task], round: int
+) -> dict[str, Any]:
+    """What must be equal for a checkpoint to be gone on from."""
+    ids = "\n".join([*(t.task_id for t in tasks), "", *(t.task_id for t in validation_tasks)])
+    return {
+        "options": options.model_dump(mode="json"),
+        "tasks": hashlib.sha256(ids.encode()).hexdigest(),
+        "round": round,
+    }
+
+
+def save_state(
+    folder: Path, identity: Mapping[str, Any], state: PPOState, policy: Any, value_head: Any, optimizer: Any
+) -> None:
+    """Replace `folder/checkpoint` with the state after `state.step`."""
+    with runs.replacing_folder(folder / "checkpoint") as new:
+        torch.save(
+            {"policy": policy.state_dict(), "value_head": value_head.state_dict(), "optimizer": optimizer.state_dict()},
+            new / "training.pt",
+        )
+        runs.write_json(new / "state.json", {"identity": identity, "state": state})
+
+
+def load_state(
+    folder: Path, identity: Mapping[str, Any], policy: Any, value_head: Any, optimizer: Any
+) -> PPOState | None:
+    """Load `folder/checkpoint` into the three objects; None where there is none yet.
+
+    Raises:
+        RunDirectoryError: the checkpoint was made with other options, tasks or round.
+    """
+    checkpoint = runs.recover_folder(folder / "checkpoint")
+    if checkpoint is None:
+        return None
+    saved = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+    _check_identity(folder, saved["identity"], identity)
+    tensors = torch.load(checkpoint / "training.pt", map_location="cpu", weights_only=True)
+    policy.load_state_dict(tensors["policy"])
+    value_head.load_state_dict(tensors["value_head"])
+    optimizer.load_state_dict(tensors["optimizer"])
+    return runs.from_row(saved["state"], PPOState, str(checkpoint / "state.json"))
+
+
+def save_policy(folder: Path, step: int, policy: Any, tokenizer: Any) -> None:
+    """Write `folder/best-STEP`: a plain transformers model with its tokenizer."""
+    with _no_progress_bar(), runs.replacing_folder(folder / f"best-{step}") as new:
+        policy.save_pretrained(new)
+        tokenizer.save_pretrained(new)
+
+
+@contextlib.contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Transformers draws a bar for each save, which would break the line that shows PPO's own progress."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def drop_other_policies(folder: Path, step: int) -> None:
+    """Remove all `best-*` but that of `step` (once a checkpoint names `step` as the best)."""
+    for old in folder.glob("best-*"):
+        if old.name != f"best-{step}":
+            shutil.rmtree(old)
+
+
+def finish(folder: Path, identity: Mapping[str, Any], step: int, figures: Mapping[str, Any]) -> Path:
+    """Give the best policy its lasting name, write `result.json`, and drop the training state. Returns the policy."""
+    with runs.replacing_folder(folder / "policy") as new:
+        shutil.copytree(folder / f"best-{step}", new, dirs_exist_ok=True)
+    runs.write_json(folder / "result.json", {"identity": identity, "figures": figures})
+    drop_other_policies(folder, -1)
+    shutil.rmtree(folder / "checkpoint")
+    return folder / "policy"
+
+
+def finished(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The figures of a PPO that came to its end in this folder, else None.
+
+    Raises:
+        RunDirectoryError: it was made with other options, tasks or round.
+    """
+    path = folder / "result.json"
+    if not path.exists():
+        return None
+    saved = json.loads(path.read_text(encoding="utf-8"))
+    _check_identity(folder, saved["identity"], identity)
+    drop_other_policies(folder, -1)  # a kill may have come between writing the result and tidying up
+    shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+    figures: dict[str, Any] = saved["figures"]
+    return figures
+
+
+def _check_identity(folder: Path, saved: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    if saved == identity:
+        return
+    old, new = saved["options"], identity["options"]
+    changed = [f"ppo.{key}: was {old.get(key)!r}, now {new[key]!r}" for key in new if old.get(key) != new[key]]
+    changed += [name for name in ("tasks", "round") if saved[name] != identity[name]]
+    raise RunDirectoryError(
+        f"{folder} holds a PPO with other options or data ({'; '.join(changed)}): give the same ones to go on, or "
+        "choose another --output-dir"
+    )

@@ -1,0 +1,28 @@
+"""The value head: what the policy expects to be paid from a state on."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+class ValueHead(nn.Module):
+    """Hidden states -> values: one hidden layer in float32 on the policy's own last hidden states.
+
+    The output layer starts at zero, so that the first advantages are the rewards themselves and not the noise of a
+    random head. Gradients flow on into the policy's layers (weighted by `ppo.value_coefficient`).
+    """
+
+    def __init__(self, hidden_size: int, seed: int = 0) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.hidden = nn.Linear(hidden_size, hidden_size, dtype=torch.float32)
+        self.output = nn.Linear(hidden_size, 1, dtype=torch.float32)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """`[..., hidden]` in any precision -> `[...]` in float32."""
+        values: torch.Tensor = self.output(torch.tanh(self.hidden(states.float()))).squeeze(-1)
+        return values
