@@ -28,10 +28,9 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 from transformers.utils import logging as transformers_logging
 
-from rewardranker.config import PromptOptions, TrainingOptions
+from rewardranker.config import TrainingOptions
 from rewardranker.errors import DataError, MissingExtraError, ModelError, RunDirectoryError, TrainingError
 from rewardranker.models import choose_device
-from rewardranker.prompts import encode_completion, encode_prompt
 from rewardranker.runs import recover_folder, replacing_folder, write_json
 from rewardranker.types import ProgressReporter
 
@@ -47,9 +46,9 @@ _WINDOW = 20  # steps that the reported figures are averaged over
 
 
 def fit_tokens(
-    prompt: Sequence[int], completion: Sequence[int], max_length: int, truncate: bool, bos: int | None, where: str
+    prompt: Sequence[int], completion: Sequence[int], limit: int, truncate: bool, bos: int | None, where: str
 ) -> tuple[list[int], list[int]]:
-    """Prompt and completion of at most `max_length` tokens together; only the prompt's start is ever cut.
+    """Prompt and completion of at most `limit` tokens together (see `length_limit`); only the prompt's start is cut.
 
     A begin-of-sequence token at the prompt's start stays; at least one token of the prompt does.
 
@@ -57,39 +56,27 @@ def fit_tokens(
         DataError: too long and `truncate` is off, or the completion alone does not fit; says where, and the remedy.
     """
     length = len(prompt) + len(completion)
-    if length <= max_length:
+    if length <= limit:
         return list(prompt), list(completion)
     if not truncate:
         raise DataError(
-            f"{where} has {length} tokens, more than max_length={max_length}: raise max_length, leave it out, or set "
-            "truncate_prompt=true to cut the start of its prompt"
+            f"{where} has {length} tokens, more than the limit of {limit} (max_length, or the model's positions): "
+            "raise max_length, leave it out, or set truncate_prompt=true to cut the start of its prompt"
         )
-    room = max_length - len(completion)
+    room = limit - len(completion)
     if room < 1:
         raise DataError(
-            f"{where}: the program alone has {len(completion)} tokens, which leaves no room for its prompt in "
-            f"max_length={max_length}: raise max_length or leave it out (a program is never cut)"
+            f"{where}: the program alone has {len(completion)} tokens, which leaves no room for its prompt in the "
+            f"limit of {limit} (max_length, or the model's positions): raise max_length or leave it out; programs are not cut"
         )
     if bos is not None and prompt[0] == bos and room > 1:
         return [bos, *prompt[len(prompt) - room + 1 :]], list(completion)
     return list(prompt[len(prompt) - room :]), list(completion)
 
 
-def encode_pair(
-    tokenizer: Any, prompt: str, completion: str, options: PromptOptions, max_length: int, truncate: bool, where: str
-) -> tuple[list[int], list[int]]:
-    """Token ids of prompt and completion (with the end token): a training example of a language model.
-
-    Raises:
-        DataError: the completion is empty, no token precedes it, or the example is too long (see `fit_tokens`).
-    """
-    if not completion.strip():
-        raise DataError(f"{where} has an empty completion: leave it out")
-    prompt_ids = encode_prompt(tokenizer, prompt, options)
-    if not prompt_ids:
-        raise DataError(f"{where} has an empty prompt, and the tokenizer has no begin-of-sequence token: leave it out")
-    completion_ids = encode_completion(tokenizer, completion, options, end=True)
-    return fit_tokens(prompt_ids, completion_ids, max_length, truncate, tokenizer.bos_token_id, where)
+def length_limit(max_length: int, model: Any) -> int:
+    """`max_length`, or fewer where the model has fewer positions."""
+    return min(max_length, getattr(model.config, "max_position_embeddings", None) or max_length)
 
 
 def padded(sequences: Sequence[Sequence[int]], pad: int) -> torch.Tensor:
@@ -140,7 +127,7 @@ def token_batches(
 
 
 def batch_plan(lengths: Sequence[int], options: TrainingOptions, rows: Sequence[int] | None = None) -> list[list[int]]:
-    """The batches of a whole training in order; a fractional last epoch keeps that share of its batches, at least one."""
+    """The batches of a whole training in order; of a fractional last epoch that share of batches, at least one."""
     plan: list[list[int]] = []
     for epoch in range(math.ceil(options.epochs)):
         batches = token_batches(lengths, options.batch_tokens, options.seed, epoch, rows)
@@ -164,6 +151,19 @@ def hidden_states(model: Any, input_ids: torch.Tensor) -> torch.Tensor:
     nothing, and attention without a mask takes the faster kernels.
     """
     return plain_model(model).base_model(input_ids=input_ids, use_cache=False).last_hidden_state
+
+
+@torch.inference_mode()
+def has_plain_head(model: Any) -> bool:
+    """Whether the logits are the output embedding of the last hidden states, without scaling or soft caps."""
+    training = model.training
+    model.eval()
+    ids = torch.arange(4, device=model.device)[None]
+    plain = plain_model(model)
+    expected = plain(input_ids=ids, use_cache=False).logits.float()
+    found = plain.get_output_embeddings()(hidden_states(model, ids)).float()
+    model.train(training)
+    return torch.allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
 def with_lora(model: Any, rank: int, alpha: int, task: Literal["CAUSAL_LM", "SEQ_CLS"]) -> Any:

@@ -16,15 +16,18 @@ import torch.nn.functional as F
 from rewardranker.config import PromptOptions, SFTOptions
 from rewardranker.errors import DataError
 from rewardranker.progress import Silent
+from rewardranker.prompts import encode_completion, encode_prompt
 from rewardranker.training import (
     SUMMARY,
     PlannedTrainer,
     batch_plan,
     checkpoints_folder,
-    encode_pair,
     fingerprint,
+    fit_tokens,
+    has_plain_head,
     hidden_states,
     is_finished,
+    length_limit,
     merged,
     padded,
     plain_model,
@@ -79,8 +82,9 @@ def train_sft(
     output_dir, progress = Path(output_dir), progress or Silent()
     if not examples:
         raise DataError("no examples to fine-tune on")
-    encoded = encode_examples(examples, tokenizer, options, prompt, "example")
-    held_out = encode_examples(validation, tokenizer, options, prompt, "validation example")
+    limit = length_limit(options.max_length, model)
+    encoded = encode_examples(examples, tokenizer, prompt, limit, options.truncate_prompt)
+    held_out = encode_examples(validation, tokenizer, prompt, limit, options.truncate_prompt, "validation example")
     settings = {"options": options.model_dump(), "prompt": prompt.model_dump(), "lora": [lora_rank, lora_alpha]}
     identity = fingerprint(model, encoded, settings)
     if is_finished(output_dir, identity):
@@ -128,19 +132,31 @@ def sft_figures(output_dir: str | Path) -> dict[str, float]:
 
 
 def encode_examples(
-    examples: Sequence[tuple[str, str]], tokenizer: Any, options: SFTOptions, prompt: PromptOptions, name: str
+    examples: Sequence[tuple[str, str]],
+    tokenizer: Any,
+    prompt: PromptOptions,
+    limit: int,
+    truncate_prompt: bool,
+    name: str = "example",
 ) -> list[Example]:
-    """Token ids of each example.
+    """Token ids of each example, at most `limit` tokens.
 
     Raises:
-        DataError: an example is empty or too long; names its index.
+        DataError: an example's completion is empty, no token precedes it, or the example is too long; names its index.
     """
-    return [
-        encode_pair(
-            tokenizer, before, completion, prompt, options.max_length, options.truncate_prompt, f"{name} {index}"
-        )
-        for index, (before, completion) in enumerate(examples)
-    ]
+    encoded: list[Example] = []
+    for index, (before, completion) in enumerate(examples):
+        where = f"{name} {index}"
+        if not completion.strip():
+            raise DataError(f"{where} has an empty completion: leave it out")
+        prompt_ids = encode_prompt(tokenizer, before, prompt)
+        if not prompt_ids:
+            raise DataError(
+                f"{where} has an empty prompt, and the tokenizer has no begin-of-sequence token: leave it out"
+            )
+        completion_ids = encode_completion(tokenizer, completion, prompt, end=True)
+        encoded.append(fit_tokens(prompt_ids, completion_ids, limit, truncate_prompt, tokenizer.bos_token_id, where))
+    return encoded
 
 
 def collate(examples: Sequence[Example]) -> dict[str, torch.Tensor]:
@@ -173,19 +189,6 @@ def target_logits(model: Any, input_ids: torch.Tensor, positions: torch.Tensor, 
         return logits.flatten(0, 1)[positions].float()
     hidden = hidden_states(model, input_ids).flatten(0, 1)[positions]
     return plain_model(model).get_output_embeddings()(hidden).float()
-
-
-@torch.inference_mode()
-def has_plain_head(model: Any) -> bool:
-    """Whether the logits are the output embedding of the last hidden states, without scaling or soft caps."""
-    training = model.training
-    model.eval()
-    ids = torch.arange(4, device=model.device)[None]
-    plain = plain_model(model)
-    expected = plain(input_ids=ids, use_cache=False).logits.float()
-    found = plain.get_output_embeddings()(hidden_states(model, ids)).float()
-    model.train(training)
-    return torch.allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
 @torch.inference_mode()

@@ -1,0 +1,169 @@
+"""The trained reward model as people use it: scores for (prompt, program) pairs, programs ranked best first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rewardranker.errors import ModelError
+from rewardranker.progress import Progress, Silent
+from rewardranker.prompts import encode_prompt
+from rewardranker.reward.data import encode_row
+from rewardranker.reward.model import SETTINGS, RewardSettings, load_reward_model, save_reward_model, score
+from rewardranker.training import length_limit, padded
+
+
+class RewardRanker:
+    """Scores programs; a `Scorer`.
+
+    Attributes:
+        model: the sequence classification model with one label.
+        tokenizer: its tokenizer.
+        options: pooling, prompt rendering and length limit.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, options: RewardSettings) -> None:
+        self.model, self.tokenizer, self.options = model, tokenizer, options
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path, device: str = "auto") -> RewardRanker:
+        """Load a reward model.
+
+        Args:
+            path: a reward model's folder, a run directory (its last round's reward model), or a hub name.
+
+        Raises:
+            ModelError: there is no reward model, or its head is missing or of another shape.
+        """
+        return cls(*load_reward_model(find_reward_model(path), device))
+
+    def save_pretrained(self, path: str | Path) -> None:
+        """Write model, tokenizer and options into a folder that `from_pretrained` reads."""
+        save_reward_model(self.model, self.tokenizer, self.options, path)
+
+    @torch.inference_mode()
+    def predict(
+        self, pairs: Sequence[tuple[str, str]], batch_tokens: int = 8192, show_progress: bool = False
+    ) -> NDArray[np.float32]:
+        """Scores of (prompt, completion) pairs, in their order; equal pairs are scored once.
+
+        Args:
+            batch_tokens: tokens of a forward pass, padding included. It changes scores by rounding alone.
+            show_progress: print progress to standard error.
+
+        Returns:
+            float32 `[len(pairs)]`; higher is better. Scores of different prompts don't compare.
+
+        Raises:
+            DataError: a pair is longer than `options.max_length`; names its index.
+        """
+        distinct: dict[tuple[str, str], int] = {}
+        where = [distinct.setdefault((prompt, completion), len(distinct)) for prompt, completion in pairs]
+        rows = self._encode(list(distinct))
+        progress = Progress() if show_progress else Silent()
+        progress.start("scoring", len(rows), "programs")
+        scores = np.zeros(len(rows), dtype=np.float32)
+        done = 0
+        self.model.eval()
+        for batch in _batches_by_length([len(tokens) for tokens, _ in rows], batch_tokens):
+            input_ids = padded([rows[i][0] for i in batch], pad=0)
+            starts = torch.tensor([rows[i][1] for i in batch])
+            ends = torch.tensor([len(rows[i][0]) for i in batch])
+            input_ids, starts, ends = (tensor.to(self.model.device) for tensor in (input_ids, starts, ends))
+            scores[batch] = score(self.model, input_ids, starts, ends, self.options.pooling).cpu().numpy()
+            done += len(batch)
+            progress.update(done)
+        progress.finish()
+        return scores[where]
+
+    def rank(
+        self, query: str, documents: Sequence[str], top_k: int | None = None, return_documents: bool = False
+    ) -> list[dict[str, Any]]:
+        """Programs for one task, best first; equal scores keep their order.
+
+        Args:
+            query: the task's prompt.
+            documents: completions of it.
+            top_k: return the best so many; None: all.
+            return_documents: add the completion under `text`.
+
+        Returns:
+            One dict each: `corpus_id` (index into `documents`), `score`, and `text` when asked for.
+        """
+        scores = self.predict([(query, document) for document in documents])
+        order = np.argsort(-scores, kind="stable")[:top_k].tolist()
+        return [
+            {"corpus_id": i, "score": float(scores[i])} | ({"text": documents[i]} if return_documents else {})
+            for i in order
+        ]
+
+    def _encode(self, pairs: Sequence[tuple[str, str]]) -> list[tuple[list[int], int]]:
+        options = self.options
+        limit = length_limit(options.max_length, self.model)
+        prompts: dict[str, list[int]] = {}
+        rows = []
+        for index, (prompt, completion) in enumerate(pairs):
+            if prompt not in prompts:
+                prompts[prompt] = encode_prompt(self.tokenizer, prompt, options.prompt)
+            rows.append(
+                encode_row(
+                    self.tokenizer,
+                    prompts[prompt],
+                    completion,
+                    options.prompt,
+                    limit,
+                    options.truncate_prompt,
+                    f"pair {index} ({completion[:40]!r}...)",
+                )
+            )
+        return rows
+
+
+def _batches_by_length(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
+    """Indices from long to short, so that the largest batch comes first; a row above the bound is a batch alone."""
+    batches: list[list[int]] = []
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= batch_tokens:
+            batches[-1].append(i)
+        else:
+            batches.append([i])
+    return batches
+
+
+def find_reward_model(path: str | Path) -> Path:
+    """The folder of a reward model: `path` itself, the last round's in a run directory, or a download from the hub.
+
+    Raises:
+        ModelError: there is none.
+    """
+    folder = Path(path)
+    if folder.is_dir():
+        if (folder / "config.json").exists():
+            return folder
+        found = [
+            file.parent
+            for file in (folder / "reward").rglob(SETTINGS)
+            if not any(part.startswith(".") or part.endswith(".checkpoints") for part in file.relative_to(folder).parts)
+        ]
+        if not found:
+            raise ModelError(f"{folder} has neither a reward model (config.json) nor a finished one under reward/")
+        return max(found, key=_by_number)
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", str(path)) and not str(path).startswith("."):
+        from huggingface_hub import snapshot_download
+
+        try:
+            return Path(snapshot_download(str(path)))
+        except Exception as error:
+            raise ModelError(f"reward model '{path}': no such folder, and not on the hub: {error}") from error
+    raise ModelError(f"reward model '{path}': no such folder")
+
+
+def _by_number(folder: Path) -> list[tuple[int, str]]:
+    """Sort key that puts round 10 after round 9."""
+    return [(int(digits or -1), text) for text, digits in re.findall(r"(\D*)(\d*)", str(folder))]
