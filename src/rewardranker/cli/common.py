@@ -97,9 +97,10 @@ def loop_plan(recipe: Recipe, output_dir: Path) -> list[str]:
     """What the whole loop would do, in words."""
     tasks, sampling = recipe.tasks, recipe.sampling
     rounds = [
-        f"round {number}: sample {sampling.n} programs a task from {'the SFT generator' if number == 1 else 'the last policy'},"
-        f" run the tests, train the reranker, train a policy by PPO ({recipe.ppo.steps} steps)"
+        f"round {number}: sample {sampling.n} programs a task from {source}, run the tests, train the reranker, train "
+        f"a policy by PPO ({recipe.ppo.steps} steps)"
         for number in range(1, recipe.loop.rounds + 1)
+        for source in ["the SFT generator" if number == 1 else f"the policy of round {number - 1}"]
     ]
     return [
         f"would run in {output_dir}" + (" (goes on with the run there)" if output_dir.exists() else ""),
@@ -110,9 +111,6 @@ def loop_plan(recipe: Recipe, output_dir: Path) -> list[str]:
 
 
 def finish(run_dir: Path) -> None:
-    """What a finished loop prints on standard output: the main table, and where the results are."""
-    from rewardranker.report import read_figures, terminal_table
-
-    click.echo(terminal_table(read_figures(run_dir)), nl=False)
+    """What a finished loop prints after its table: where the results are."""
     click.echo(f"reranker: {run_dir / 'reward'}")
     click.echo(f"page:     {run_dir / 'report.html'}")

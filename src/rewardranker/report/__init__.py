@@ -1,0 +1,11 @@
+"""Figures -> a table for the terminal and one HTML page that a person looks at.
+
+Nothing is computed here: every number comes from `evaluation.json`, the PPO metrics and the manifest of a run.
+matplotlib and jinja2 are imported when a page is written.
+"""
+
+from rewardranker.report.figures import Evaluation, parse_figures, read_figures
+from rewardranker.report.page import write_report
+from rewardranker.report.table import terminal_table
+
+__all__ = ["Evaluation", "parse_figures", "read_figures", "terminal_table", "write_report"]
