@@ -1,0 +1,68 @@
+"""`load_tasks`: tasks by name, from the built-in generator, a benchmark, or a file."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Iterable
+from pathlib import Path
+
+from rewardranker.errors import ConfigError, DataError
+from rewardranker.runs import read_records
+from rewardranker.tasks.humaneval import humaneval_tasks
+from rewardranker.tasks.mbpp import SPLITS as MBPP_SPLITS
+from rewardranker.tasks.mbpp import mbpp_tasks
+from rewardranker.tasks.synthetic import SPLITS as SYNTHETIC_SPLITS
+from rewardranker.tasks.synthetic import synthetic_tasks
+from rewardranker.types import Task
+
+NAMES = ("humaneval", *(f"synthetic:{s}" for s in SYNTHETIC_SPLITS), *(f"mbpp:{s}" for s in MBPP_SPLITS))
+
+
+def load_tasks(name: str, limit: int | None = None, seed: int = 0) -> list[Task]:
+    """The tasks of this name, in a fixed order; `limit` keeps the first so many.
+
+    Args:
+        name: `synthetic:SPLIT`, `humaneval`, `mbpp:SPLIT` (from the hub), `mbpp:SPLIT:FILE` (MBPP's own JSON Lines
+            file), or the path of a JSON Lines file of `Task` records.
+        seed: of the synthetic tasks; the others do not depend on it.
+
+    Raises:
+        ConfigError: unknown name or split, or a limit below 1.
+        DataError: an unreadable file, a broken record, or two tasks with one id.
+        MissingExtraError: the benchmark's package is not installed.
+
+    >>> load_tasks("synthetic:test", limit=1)[0].metadata["composition"]
+    'last|above|from|smallest|keep'
+    """
+    if limit is not None and limit < 1:
+        raise ConfigError(f"tasks '{name}': the limit must be at least 1 (got {limit})")
+    source, _, rest = name.partition(":")
+    if source == "synthetic":
+        return synthetic_tasks(rest, limit, seed)
+    if name == "humaneval":
+        return humaneval_tasks()[:limit]
+    if source == "mbpp":
+        split, _, file = rest.partition(":")
+        return _unique(itertools.islice(mbpp_tasks(split, file or None), limit), name)
+    if Path(name).suffix in (".jsonl", ".json") or Path(name).is_file():
+        return _unique(itertools.islice(read_records(name, Task), limit), name)
+    near = difflib.get_close_matches(name, NAMES, 1, 0.5)
+    raise ConfigError(
+        f"unknown tasks '{name}'"
+        + (f"; did you mean '{near[0]}'?" if near else "")
+        + f"; known: {', '.join(NAMES)}, mbpp:SPLIT:FILE, or a .jsonl file of tasks"
+    )
+
+
+def _unique(tasks: Iterable[Task], where: str) -> list[Task]:
+    found: dict[str, int] = {}
+    unique: list[Task] = []
+    for number, task in enumerate(tasks, 1):
+        first = found.setdefault(task.task_id, number)
+        if first != number:
+            raise DataError(
+                f"{where}: records {first} and {number} have the same task_id '{task.task_id}'; give each task its own"
+            )
+        unique.append(task)
+    return unique
