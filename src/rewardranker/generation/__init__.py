@@ -1,0 +1,23 @@
+"""Task -> Sample: drawing programs from a language model in this process."""
+
+from rewardranker.generation.api import sample
+from rewardranker.generation.decoding import Decoded, StopCheck, decode
+from rewardranker.generation.extraction import assemble_program, extract_code
+from rewardranker.generation.files import sample_to_file
+from rewardranker.generation.rollout import Rollout
+from rewardranker.generation.sampler import TransformersSampler
+from rewardranker.generation.streams import RandomStream, random_streams
+
+__all__ = [
+    "Decoded",
+    "RandomStream",
+    "Rollout",
+    "StopCheck",
+    "TransformersSampler",
+    "assemble_program",
+    "decode",
+    "extract_code",
+    "random_streams",
+    "sample",
+    "sample_to_file",
+]
