@@ -1,0 +1,20 @@
+"""Sample + Verdict -> PreferenceGroup: groups, mining, de-duplication, and their files."""
+
+from rewardranker.preference.files import read_groups, to_pairs
+from rewardranker.preference.groups import GroupStatistics, build_groups, merge_groups, usable
+from rewardranker.preference.mining import MiningStatistics, mine
+from rewardranker.preference.normalise import candidate_key, canonical_program, is_structural
+
+__all__ = [
+    "GroupStatistics",
+    "MiningStatistics",
+    "build_groups",
+    "candidate_key",
+    "canonical_program",
+    "is_structural",
+    "merge_groups",
+    "mine",
+    "read_groups",
+    "to_pairs",
+    "usable",
+]
