@@ -1,8 +1,9 @@
 """A small byte-level BPE whose merges may span spaces, for models trained from nothing.
 
 Ordinary BPE stops at word boundaries; on short, regular programs that doubles the length of an example. Here only
-newlines stop a merge ("superwords"). Every byte is in the alphabet, so nothing is unknown and decoding gives back
-exactly what was encoded. Not guaranteed: a good vocabulary for text unlike the training text.
+newlines and digits stop a merge ("superwords"). Every byte is in the alphabet, so nothing is unknown and decoding gives
+back exactly what was encoded. A digit is a token of its own: a small model copies a constant from the prompt only if
+it is the same token in both places. Not guaranteed: a good vocabulary for text unlike the training text.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Any:
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(r"\n"), behavior="isolated"),
+            pre_tokenizers.Split(Regex(r"\n|\p{N}"), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import builtins
-import contextlib
 import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -87,15 +86,20 @@ def mbpp_task(row: Row) -> Task:
 
 
 def called_function(assertion: str, where: str = "assertion") -> str:
-    """Name of the function that an assertion tests: the outermost call of something that is not built in.
+    """Name of the function that an assertion tests: its outermost call of something that is not built in.
+
+    MBPP task 126 redefines `sum`, so a built-in name is taken where nothing else is called.
 
     Raises:
-        DataError: there is none.
+        DataError: the assertion calls no function by name.
     """
-    with contextlib.suppress(SyntaxError):
-        for node in ast.walk(ast.parse(assertion)):  # breadth first: outer calls come before inner ones
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not hasattr(builtins, node.func.id):
-                return node.func.id
+    try:
+        nodes = list(ast.walk(ast.parse(assertion)))  # breadth first: outer calls come before inner ones
+    except SyntaxError:
+        nodes = []
+    names = [node.func.id for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    if names:
+        return min(names, key=lambda name: hasattr(builtins, name))  # the first of equals
     raise DataError(f"{where}: no function call found in the first assertion: {assertion[:200]}")
 
 

@@ -6,7 +6,7 @@ Not guaranteed: that two problems with different constructs compute different fu
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from rewardranker.errors import ConfigError
 from rewardranker.tasks.synthetic.composition import NAME, SPLITS, Problem, describe, draw, draw_faults, write
@@ -38,7 +38,7 @@ def synthetic_tasks(split: str, count: int | None = None, seed: int = 0) -> list
             continue
         seen.add(problem.key)
         prompt = describe(problem, rng)
-        solved = _solve(problem, prompt)
+        solved = solve(problem, prompt)
         if solved is None:
             continue
         inputs, expected = solved
@@ -73,14 +73,15 @@ def corpus(size: int, bug_share: float, seed: int = 0) -> list[tuple[str, str, b
     buggy = round(size * bug_share)
     room = {True: buggy, False: size - buggy}
     examples: list[tuple[str, str, bool]] = []
-    for example in _examples(rng, room):
-        examples.append(example)
-        room[example[2]] -= 1
+    for _, prompt, completion, is_buggy in draw_examples(rng, room):
+        examples.append((prompt, completion, is_buggy))
+        room[is_buggy] -= 1
     rng.shuffle(examples)
     return examples
 
 
-def _examples(rng: random.Random, room: dict[bool, int]) -> Iterator[tuple[str, str, bool]]:
+def draw_examples(rng: random.Random, room: Mapping[bool, int]) -> Iterator[tuple[Problem, str, str, bool]]:
+    """Draw (problem, prompt, completion, is_buggy) while there is room for buggy or for correct programs."""
     while room[True] or room[False]:
         problem = draw(rng)
         if problem.split != "train":
@@ -91,14 +92,17 @@ def _examples(rng: random.Random, room: dict[bool, int]) -> Iterator[tuple[str, 
             continue
         prompt = describe(problem, rng)
         completion = write(problem, faults, loop)
-        solved = _solve(problem, prompt)
+        solved = solve(problem, prompt)
         if solved is None or (faults and not differs(prompt + completion, *solved)):
             continue
-        yield prompt, completion, bool(faults)
+        yield problem, prompt, completion, bool(faults)
 
 
-def _solve(problem: Problem, prompt: str) -> tuple[list[Value], list[Value]] | None:
-    """Inputs and the reference's answers; None when the answers hardly vary, as for digits greater than 9."""
+def solve(problem: Problem, prompt: str) -> tuple[list[Value], list[Value]] | None:
+    """The hidden tests' inputs and the reference's answers.
+
+    None when the answers hardly vary, as for digits greater than 9: such a problem can't tell right from wrong.
+    """
     function = compiled(prompt + write(problem, loop=not problem.reduction.code))
     inputs = make_inputs(problem)
     expected = [function(value) for value in inputs]
