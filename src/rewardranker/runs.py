@@ -288,13 +288,14 @@ class RecordLog(Generic[T]):
         self._cls = cls
         with _disk_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self.path.open("ab+")
+            # Unbuffered: a buffer would keep what a full disk refused, and write it later.
+            self._file = self.path.open("ab", buffering=0)
         self._ends = [0]
-        self._file.seek(0)
-        for line in self._file:
-            if not line.endswith(b"\n"):
-                break
-            self._ends.append(self._ends[-1] + len(line))
+        with self.path.open("rb") as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                self._ends.append(self._ends[-1] + len(line))
         self._file.truncate(self._ends[-1])
 
     def __len__(self) -> int:
@@ -315,8 +316,9 @@ class RecordLog(Generic[T]):
         lines = [(to_json(record) + "\n").encode() for record in records]
         try:
             with _disk_errors(self.path):
-                self._file.write(b"".join(lines))
-                self._file.flush()
+                rest = memoryview(b"".join(lines))
+                while rest:  # the system may take less than all
+                    rest = rest[self._file.write(rest) :]
                 os.fsync(self._file.fileno())
         except BaseException:
             with contextlib.suppress(OSError):
