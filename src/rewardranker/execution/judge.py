@@ -1,0 +1,378 @@
+"""The judge for Python programs: calls with values checked in another process, or whole programs on standard input.
+
+What a verdict does not depend on: the program's `__eq__`, patched builtins or modules, its exit status or what it
+prints (unless that is the answer), other programs' processes, the order or number of workers.
+
+Not guaranteed (see `isolation`): this judge limits a program with rlimits and, under root, a user id of its own. It
+does not hide the file system or the network: a program can read what any user can read. Without root the
+program runs as you and could signal your processes: judge untrusted programs as root in a container.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import selectors
+import shutil
+import tempfile
+import time
+import weakref
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from rewardranker.config import JudgeOptions
+from rewardranker.errors import DataError, SandboxError
+from rewardranker.execution.workers import WorkerProcess, default_workers, start_command
+from rewardranker.types import Sample, Task, Verdict
+
+_ATTEMPTS = 3
+_IN_HAND = 2
+"""Items a worker has at once: one at work and one waiting, so that it never waits for the judge."""
+_WINDOW = 8
+"""Items a worker's share of the window holds: results wait there for their turn."""
+_REMEMBERED = 1 << 16
+"""Distinct (program, tests) whose verdicts are kept for equal ones to come."""
+_START_SECONDS = 60.0
+
+
+@dataclass
+class _Slot:
+    """One item on its way."""
+
+    task: Task
+    sample: Sample
+    key: bytes
+    frame: bytes
+    verdict: Verdict | None = None
+    same_as: _Slot | None = None
+    faults: list[str] = field(default_factory=list)
+    suspected: int = 0
+    error: Exception | None = None
+
+
+class PythonJudge:
+    """Judges Python programs on a pool of worker processes. Implements `types.Judge`; use as a context manager.
+
+    Example:
+        >>> with PythonJudge(JudgeOptions(timeout=2)) as judge:
+        ...     verdicts = list(judge.judge([(task, sample)]))
+    """
+
+    isolation: str
+
+    def __init__(self, options: JudgeOptions | None = None, workers: int | None = None) -> None:
+        """
+        Args:
+            workers: number of worker processes; None: one for each processor that this process may use.
+
+        Raises:
+            SandboxError: the workers don't start.
+        """
+        options = options or JudgeOptions()
+        self._folder = tempfile.mkdtemp(prefix="rewardranker-judge-")
+        os.chmod(self._folder, 0o711)
+        self._timeout = options.timeout
+        self._options: dict[str, Any] = {
+            "timeout": options.timeout,
+            "memory_mb": options.memory_mb,
+            "output_bytes": options.output_kb * 1024,
+            "start": start_command(),
+        }
+        self._workers: list[WorkerProcess] = []
+        self._count = 0
+        self._slots: dict[int, _Slot] = {}
+        self._next_ticket = 0
+        self._tasks: OrderedDict[int, tuple[Task, str, str]] = OrderedDict()
+        self._finalizer = weakref.finalize(self, _shut_down, self._workers, self._folder)
+        try:
+            for _ in range(workers or default_workers()):
+                self._workers.append(self._start_worker())
+            self._wait_for_hello()
+        except BaseException:
+            self.close()
+            raise
+
+    def judge(
+        self, items: Iterable[tuple[Task, Sample]], *, known: Iterable[tuple[Task, Sample, Verdict]] = ()
+    ) -> Iterator[Verdict]:
+        """Yield one verdict for each item, in order, while later ones are at work.
+
+        Equal programs with equal tests are run once; the copies' verdicts say `cached`. Memory does not grow with the
+        number of items.
+
+        Args:
+            known: verdicts of items that an earlier session judged: equal programs are not run again.
+
+        Raises:
+            DataError: a task can't be judged here: no tests, tests that do not compile, another language.
+            SandboxError: the judge itself keeps failing on an item.
+        """
+        if not self._finalizer.alive:
+            raise SandboxError("the judge is closed")
+        remembered: OrderedDict[bytes, Verdict] = OrderedDict()
+        for task, sample, verdict in known:
+            _remember(remembered, self._key(task, sample), replace(verdict, cached=False))
+        return self._stream(iter(items), remembered)
+
+    def close(self) -> None:
+        """End all processes and remove the working directories. Further calls do nothing."""
+        self._finalizer()
+
+    def __enter__(self) -> PythonJudge:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- the stream ---------------------------------------------------------------------------------------------
+
+    def _stream(
+        self, items: Iterator[tuple[Task, Sample]], remembered: OrderedDict[bytes, Verdict]
+    ) -> Iterator[Verdict]:
+        window: deque[_Slot] = deque()
+        waiting: deque[_Slot] = deque()
+        running: dict[bytes, _Slot] = {}
+        exhausted = False
+        try:
+            while True:
+                while not exhausted and len(window) < _WINDOW * len(self._workers):
+                    item = next(items, None)
+                    if item is None:
+                        exhausted = True
+                        break
+                    slot = self._slot(*item)
+                    window.append(slot)
+                    if slot.key in remembered:
+                        remembered.move_to_end(slot.key)
+                        slot.verdict = _copy(remembered[slot.key], slot.sample)
+                    elif slot.key in running:
+                        slot.same_as = running[slot.key]
+                    else:
+                        running[slot.key] = slot
+                        waiting.append(slot)
+                if not window:
+                    return
+                self._dispatch(waiting)
+                head = window[0]
+                if head.same_as is not None and head.same_as.verdict is not None:
+                    head.verdict = _copy(head.same_as.verdict, head.sample)
+                if head.error is not None:
+                    raise head.error
+                if head.verdict is None:
+                    self._receive(waiting)
+                    continue
+                window.popleft()
+                if running.get(head.key) is head:
+                    del running[head.key]
+                    _remember(remembered, head.key, head.verdict)
+                yield head.verdict
+        finally:
+            mine = {id(slot) for slot in window}
+            self._slots = {ticket: slot for ticket, slot in self._slots.items() if id(slot) not in mine}
+
+    def _slot(self, task: Task, sample: Sample) -> _Slot:
+        if task.task_id != sample.task_id:
+            raise DataError(f"a sample of task '{sample.task_id}' was paired with task '{task.task_id}'")
+        text, digest = self._task_text(task)
+        program = json.dumps(sample.program)
+        frame = f'"key":"{digest}","program":{program},"task":{text}}}'.encode()
+        return _Slot(task, sample, self._key(task, sample), frame)
+
+    def _key(self, task: Task, sample: Sample) -> bytes:
+        digest = self._task_text(task)[1]
+        return hashlib.sha256(digest.encode() + sample.program.encode("utf-8", "surrogatepass")).digest()
+
+    def _task_text(self, task: Task) -> tuple[str, str]:
+        """What a worker needs of a task, as JSON, and its digest."""
+        if id(task) in self._tasks:
+            return self._tasks[id(task)][1:]
+        if task.language.lower() not in ("python", "py", "python3"):
+            raise DataError(f"task '{task.task_id}' is in {task.language}: this judge runs Python only")
+        if not task.tests and not task.inputs:
+            raise DataError(f"task '{task.task_id}' has neither tests nor inputs: its programs can't be judged")
+        fields = {
+            "tests": task.tests,
+            "inputs": [{"input": test.input, "output": test.output} for test in task.inputs],
+            "entry_point": task.entry_point,
+            "setup": task.setup,
+            "prompt": task.prompt,
+        }
+        text = json.dumps(fields)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        self._tasks[id(task)] = (task, text, digest)
+        if len(self._tasks) > 256:
+            self._tasks.popitem(last=False)
+        return text, digest
+
+    # --- workers ------------------------------------------------------------------------------------------------
+
+    def _start_worker(self) -> WorkerProcess:
+        self._count += 1
+        folder = os.path.join(self._folder, str(self._count))
+        try:
+            os.mkdir(folder, 0o711)
+        except OSError as error:
+            raise SandboxError(f"the judge can't make a working directory: {error}") from None
+        return WorkerProcess({**self._options, "folder": folder})
+
+    def _wait_for_hello(self) -> None:
+        """Wait until all workers run; say how they isolate programs."""
+        words = set()
+        end = time.monotonic() + _START_SECONDS
+        with selectors.DefaultSelector() as selector:
+            for worker in self._workers:
+                selector.register(worker, selectors.EVENT_READ, worker)
+            while selector.get_map():
+                for key, _ in selector.select(max(0.0, end - time.monotonic())):
+                    for message in key.data.receive() or [{"fault": key.data.why_gone()}]:
+                        if "hello" not in message:
+                            raise SandboxError(f"the judge does not start: {message.get('fault')}")
+                        words.add(_isolation(self._greet(key.data, message["hello"])))
+                    selector.unregister(key.data)
+                if time.monotonic() > end:
+                    raise SandboxError(f"the judge's workers did not start within {_START_SECONDS:.0f} s")
+        self.isolation = " / ".join(sorted(words))
+
+    def _greet(self, worker: WorkerProcess, hello: dict[str, Any]) -> int | None:
+        worker.uid = hello["uid"]
+        return worker.uid
+
+    def _dispatch(self, waiting: deque[_Slot]) -> None:
+        """Give waiting items to workers that have room."""
+        for room in range(1, _IN_HAND + 1):
+            for worker in list(self._workers):
+                if waiting and len(worker.tickets) < room:
+                    slot = waiting.popleft()
+                    ticket = self._next_ticket
+                    self._next_ticket += 1
+                    self._slots[ticket] = slot
+                    if not worker.tickets:
+                        worker.since = time.monotonic()
+                    worker.tickets.append(ticket)
+                    # A worker that is gone is noticed on reading, with its cause.
+                    with contextlib.suppress(OSError):
+                        worker.send(b'{"ticket":%d,' % ticket + slot.frame)
+
+    def _receive(self, waiting: deque[_Slot]) -> None:
+        """Wait for news from the workers and take it in."""
+        with selectors.DefaultSelector() as selector:
+            for worker in self._workers:
+                selector.register(worker, selectors.EVENT_READ, worker)
+            ready = [key.data for key, _ in selector.select(1.0)]
+        for worker in ready:
+            messages = worker.receive()
+            if messages is None:
+                self._replace(worker, worker.why_gone(), waiting)
+                continue
+            for message in messages:
+                if "fault" in message:
+                    self._replace(worker, message["fault"], waiting)
+                    break
+                if "hello" in message:
+                    self._greet(worker, message["hello"])
+                else:
+                    self._settle(worker, message, waiting)
+        for worker in self._workers:
+            if worker.tickets and time.monotonic() > worker.since + self._patience(worker):
+                self._replace(worker, "a worker process hangs", waiting)
+                break
+
+    def _patience(self, worker: WorkerProcess) -> float:
+        slot = self._slots.get(worker.tickets[0])
+        runs = max(1, len(slot.task.inputs)) if slot else 1
+        return 60 + runs * (11 * (2 * self._timeout + 1) + 5)
+
+    def _settle(self, worker: WorkerProcess, message: dict[str, Any], waiting: deque[_Slot]) -> None:
+        ticket = worker.tickets.popleft()
+        worker.since = time.monotonic()
+        slot = self._slots.pop(ticket, None)
+        if slot is None:
+            return  # its stream was abandoned
+        if "bad_tests" in message:
+            slot.error = DataError(f"task '{slot.task.task_id}' can't be judged: {message['bad_tests']}")
+            return
+        fields = message["verdict"]
+        if fields.pop("suspect") and slot.suspected < _ATTEMPTS - 1:
+            slot.suspected += 1
+            waiting.appendleft(slot)
+            return
+        slot.verdict = Verdict(slot.task.task_id, slot.sample.sample_id, isolation=self.isolation, **fields)
+
+    def _replace(self, worker: WorkerProcess, cause: str, waiting: deque[_Slot]) -> None:
+        """Put a fresh worker in the place of one that failed; what it had in hand is done again."""
+        worker.kill()
+        slots = [self._slots.pop(ticket, None) for ticket in worker.tickets]
+        worker.close()
+        place = self._workers.index(worker)
+        if slots and slots[0] is not None:
+            slots[0].faults.append(cause)
+            if len(slots[0].faults) >= _ATTEMPTS:
+                slot = slots.pop(0)
+                assert slot is not None
+                slot.error = SandboxError(
+                    f"the judge failed {_ATTEMPTS} times on sample {slot.sample.sample_id} of task "
+                    f"'{slot.task.task_id}': {'; '.join(dict.fromkeys(slot.faults))}"
+                )
+        waiting.extendleft(slot for slot in reversed(slots) if slot is not None)
+        self._workers[place] = self._start_worker()
+
+
+def _isolation(uid: int | None) -> str:
+    if uid is None:
+        return "rlimits, same user"
+    return "rlimits, own user" if uid > 65535 else "rlimits, user nobody"
+
+
+def _shut_down(workers: list[WorkerProcess], folder: str) -> None:
+    for worker in workers:
+        worker.hang_up()
+    for worker in workers:
+        worker.close()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remember(remembered: OrderedDict[bytes, Verdict], key: bytes, verdict: Verdict) -> None:
+    remembered[key] = verdict
+    remembered.move_to_end(key)
+    if len(remembered) > _REMEMBERED:
+        remembered.popitem(last=False)
+
+
+def _copy(verdict: Verdict, sample: Sample) -> Verdict:
+    return replace(verdict, task_id=sample.task_id, sample_id=sample.sample_id, cached=True)
+
+
+def judge(
+    tasks: Iterable[Task], samples: Iterable[Sample], options: JudgeOptions | None = None, workers: int | None = None
+) -> list[Verdict]:
+    """Judge samples of several tasks: one verdict each, in order.
+
+    Raises:
+        DataError: a sample's task is not among `tasks`, or a task can't be judged.
+        SandboxError: the judge itself fails.
+    """
+    with PythonJudge(options, workers) as pool:
+        return list(pool.judge(pair(tasks, samples)))
+
+
+def pair(tasks: Iterable[Task], samples: Iterable[Sample]) -> Iterator[tuple[Task, Sample]]:
+    """Each sample with its task.
+
+    Raises:
+        DataError: a sample's task is not among `tasks`.
+    """
+    by_id = {task.task_id: task for task in tasks}
+    for sample in samples:
+        if sample.task_id not in by_id:
+            have = ", ".join(list(by_id)[:3]) or "none"
+            raise DataError(
+                f"sample {sample.sample_id} is of task '{sample.task_id}', which is not among the tasks "
+                f"(there are {len(by_id)}: {have}, ...): judge it with the task file it was sampled from"
+            )
+        yield by_id[sample.task_id], sample
+
+

@@ -1,0 +1,81 @@
+"""From how a candidate ended to the verdict's words and figures."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+from . import process
+from .candidate import NO_MEMORY
+
+_DETAIL = 500
+_MOST_PATIENCE = 10
+"""On a loaded machine the wall limit is stretched by the time spent waiting for a processor, at most so many times."""
+
+
+class Run:
+    """One candidate's life: limits while it lives, figures afterwards."""
+
+    def __init__(self, pid: int, timeout: float) -> None:
+        self.pid = pid
+        self.timeout = timeout
+        self.start = time.monotonic()
+        self.seconds = self.cpu = self.peak_mb = 0.0
+        self.status = self.survivors = 0
+        self.was_alive = True
+
+    def remaining(self) -> float:
+        """Seconds until it must be looked at again; 0 or less when its time is over."""
+        try:
+            cpu = self.timeout - process.cpu_seconds(self.pid)
+        except OSError:
+            cpu = self.timeout
+        limit = 2 * self.timeout + 1
+        wall = self.start + limit - time.monotonic()
+        if wall <= 0:
+            wall += min(process.run_delay(self.pid), limit * (_MOST_PATIENCE - 1))
+        return min(cpu, wall)
+
+
+def explain(run: Run, status: str, detail: str, gone: bool, timed_out: bool) -> tuple[str, str, bool]:
+    """The status and detail of a candidate that has ended, and whether something else may have ended it.
+
+    Args:
+        status, detail, gone: the tester's view.
+    """
+    if timed_out or (run.cpu > run.timeout and status in ("passed", "exited")):
+        return "timeout", f"{run.cpu:.2f} s CPU, {run.seconds:.2f} s in all", False
+    if not (gone and status == "exited"):
+        return status, detail, False
+    code = os.waitstatus_to_exitcode(run.status)
+    if code == NO_MEMORY:
+        return "out of memory", "no memory was left to answer", False
+    if code >= 0:
+        return "exited", f"the process ended with exit status {code} before it answered", False
+    if code == -signal.SIGKILL and run.was_alive:
+        return "broken channel", "the program closed the channel that answers travel on", False
+    if code == -signal.SIGXCPU:
+        return "timeout", f"{run.cpu:.2f} s CPU", False
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
+    if code == -signal.SIGXFSZ:
+        return "output limit", f"the process was ended by {name}", False
+    return "crashed", f"the process was ended by {name}", code in (-signal.SIGKILL, -signal.SIGTERM)
+
+
+def verdict(
+    runs: list[Run], status: str, detail: str, suspect: bool, tests_passed: int, tests_total: int
+) -> dict[str, Any]:
+    """The fields of a `Verdict`, and `suspect`: try again before believing it."""
+    return {
+        "passed": status == "passed",
+        "status": status,
+        "detail": detail[:_DETAIL].encode("utf-8", "replace").decode(),
+        "tests_passed": tests_passed,
+        "tests_total": tests_total,
+        "seconds": round(sum(run.seconds for run in runs), 4),
+        "cpu_seconds": round(sum(run.cpu for run in runs), 4),
+        "peak_memory_mb": round(max(run.peak_mb for run in runs), 1),
+        "suspect": suspect,
+    }

@@ -1,0 +1,158 @@
+"""What the tests of a task need from the program, found once for a task: code objects and the names to ask for.
+
+How a name in the tests is resolved, first match wins:
+1. the task's `entry_point`: the program's, always;
+2. names that the tests themselves or the task's `setup` define;
+3. names that the task's prompt defines, where the prompt is Python source (HumanEval's helper functions): the
+   prompt's own definitions are used, not what the program made of them;
+4. builtins, then modules of the standard library: the tester's own, so a program can't replace what decides;
+5. the rest is asked of the program.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import symtable
+import sys
+from dataclasses import dataclass, field
+from types import CodeType
+from typing import Any
+
+_BUILTINS = frozenset(dir(builtins))
+
+
+@dataclass
+class Plan:
+    """Compiled tests of one task."""
+
+    asserts: list[tuple[str, CodeType]] = field(default_factory=list)
+    """(source, code) of statements counted one by one; empty where `source` is used."""
+    source: CodeType | None = None
+    lines: list[str] = field(default_factory=list)
+    calls_check: bool = False
+    """`source` defines `check` and does not call it itself."""
+    prelude: list[CodeType] = field(default_factory=list)
+    """Run in the tester before the tests: helpers of the prompt, then the task's setup."""
+    modules: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    """Asked of the program."""
+    entry_point: str | None = None
+    setup: str = ""
+    """The part of the task's setup that does not depend on the program: also run before the program."""
+    total: int = 1
+
+
+class BadTests(Exception):
+    """The task's tests do not compile or do not call anything: the data's fault."""
+
+
+def make_plan(task: dict[str, Any]) -> Plan:
+    """Compile a task's tests.
+
+    Args:
+        task: `tests` (source or list of statements), `entry_point`, `setup`, `prompt`.
+
+    Raises:
+        BadTests: the tests can't be used with any program.
+    """
+    tests = task["tests"]
+    try:
+        setup = ast.parse(task["setup"])
+        if isinstance(tests, str):
+            parts = [ast.parse(tests)]
+            if not parts[0].body:
+                raise BadTests("its tests are empty")
+            plan = Plan(source=compile(parts[0], "<tests>", "exec", dont_inherit=True), lines=tests.splitlines())
+            plan.calls_check = _defines(parts[0], "check") and not _calls(parts[0], "check")
+        else:
+            parts = [ast.parse(text) for text in tests]
+            codes = [compile(part, "<tests>", "exec", dont_inherit=True) for part in parts]
+            plan = Plan(asserts=list(zip(tests, codes, strict=True)), total=len(tests))
+        loads, defined = _names("\n".join([task["setup"], *([tests] if isinstance(tests, str) else tests)]))
+    except (SyntaxError, ValueError) as error:
+        raise BadTests(f"its tests or setup do not compile ({type(error).__name__}: {error})") from None
+    plan.entry_point = task["entry_point"] or _builtin_entry_point(parts, loads - defined - _BUILTINS)
+    free = loads - defined - _BUILTINS - {plan.entry_point}
+    if plan.calls_check and plan.entry_point is None:
+        raise BadTests("its tests define check(candidate), so it needs an entry_point")
+    plan.modules = sorted(free & sys.stdlib_module_names)
+    free -= set(plan.modules)
+    helpers = _prompt_definitions(task["prompt"], plan.entry_point) if free else None
+    if helpers is not None and free & _bound(helpers):
+        plan.prelude.append(compile(helpers, "<prompt>", "exec", dont_inherit=True))
+        free -= _bound(helpers)
+    own = _without_program(setup)
+    plan.setup = ast.unparse(own)
+    if setup.body:
+        plan.prelude.append(compile(setup, "<setup>", "exec", dont_inherit=True))
+    plan.names = sorted(free | ({plan.entry_point} if plan.entry_point else set()))
+    return plan
+
+
+def _names(source: str) -> tuple[set[str], set[str]]:
+    """Global names that a source reads in any scope, and those it binds at its top level."""
+    loads: set[str] = set()
+    top = symtable.symtable(source, "<tests>", "exec")
+    tables = [top]
+    while tables:
+        table = tables.pop()
+        tables += table.get_children()
+        loads |= {s.get_name() for s in table.get_symbols() if s.is_referenced() and (table is top or s.is_global())}
+    defined = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported() or s.is_namespace()}
+    return loads, defined
+
+
+def _defines(tree: ast.Module, name: str) -> bool:
+    return any(isinstance(node, ast.FunctionDef) and node.name == name for node in tree.body)
+
+
+def _calls(tree: ast.Module, name: str) -> bool:
+    """Whether a statement at the top level (or under `if __name__ ...`) calls a function of the top level."""
+    statements = [node for node in tree.body if not isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    return any(
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
+        for statement in statements
+        for node in ast.walk(statement)
+    )
+
+
+def _builtin_entry_point(parts: list[ast.Module], free: set[str]) -> str | None:
+    """Tests that name nothing but builtins test a function that is called like one (`def sum(a, b)`): the outermost
+    name called first in every test."""
+    if free:
+        return None
+    firsts = set()
+    for part in parts:
+        calls = [n.func.id for n in ast.walk(part) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
+        firsts.add(calls[0] if calls else None)
+    return firsts.pop() if len(firsts) == 1 else None
+
+
+def _prompt_definitions(prompt: str, entry_point: str | None) -> ast.Module | None:
+    """Imports, functions, classes and constants of a prompt that is Python source, the entry point left out."""
+    for source in (prompt, prompt.rstrip() + "\n    pass\n"):
+        try:
+            tree = ast.parse(source)
+        except (SyntaxError, ValueError):
+            continue
+        kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Assign)
+        body = [node for node in tree.body if isinstance(node, kinds) and getattr(node, "name", None) != entry_point]
+        return ast.Module(body, [])
+    return None
+
+
+def _bound(tree: ast.Module) -> set[str]:
+    return _names(ast.unparse(tree))[1]
+
+
+def _without_program(setup: ast.Module) -> ast.Module:
+    """The statements of the setup that name nothing which only the program can define (`root = Node(1)` does)."""
+    known = set(_BUILTINS)
+    body = []
+    for statement in setup.body:
+        loads, defined = _names(ast.unparse(statement))
+        if loads - defined <= known:
+            body.append(statement)
+            known |= defined
+    return ast.Module(body, [])

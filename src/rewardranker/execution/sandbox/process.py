@@ -1,0 +1,136 @@
+"""Limits, users and parent-death signals of the judge's processes (Linux)."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import signal
+import time
+from typing import Any
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 36, 38
+
+PRIVATE_UID_BASE = 1_900_000_000
+"""Above every range that accounts and containers are given; a worker's process id is added."""
+NOBODY = 65534
+
+
+def _prctl(option: int, value: int) -> None:
+    if _libc.prctl(option, value, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), f"prctl({option}) failed")
+
+
+def die_with_parent(parent: int) -> None:
+    """Be killed when the parent, whose process id is given, is gone. A change of user clears this: call it after."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def adopt_orphans() -> None:
+    """Orphaned descendants become this process's children instead of init's."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def forbid_new_privileges() -> None:
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def drop_user(uid: int) -> None:
+    """Give up root for good."""
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+
+
+def usable_uid() -> int | None:
+    """A user id of this process's own for candidates, `NOBODY` where private ids are not mapped, None without root."""
+    if os.geteuid() != 0:
+        return None
+    for uid in (PRIVATE_UID_BASE + os.getpid(), NOBODY):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                drop_user(uid)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        if os.waitpid(pid, 0)[1] == 0:
+            return uid
+    return None
+
+
+def own_address_space() -> int:
+    """Bytes of address space that this process has now."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[0]) * resource.getpagesize()
+
+
+def user_tasks() -> int:
+    """Threads that this process's user runs on the machine."""
+    count = 0
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            with contextlib.suppress(OSError):
+                if os.stat(f"/proc/{entry}").st_uid == os.getuid():
+                    count += len(os.listdir(f"/proc/{entry}/task"))
+    return count
+
+
+def lower_limit(which: int, soft: int, hard: int | None = None) -> None:
+    """Set a resource limit, never above the hard limit that holds already."""
+    most = resource.getrlimit(which)[1]
+    hard = soft if hard is None else hard
+    if most != resource.RLIM_INFINITY:
+        soft, hard = min(soft, most), min(hard, most)
+    resource.setrlimit(which, (soft, hard))
+
+
+def cpu_seconds(pid: int) -> float:
+    """CPU time that a live process (all its threads, not its children) has used."""
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+def run_delay(pid: int) -> float:
+    """Seconds that a process was ready to run but waited for a processor; 0 where the kernel does not count them."""
+    try:
+        with open(f"/proc/{pid}/schedstat") as file:
+            return int(file.read().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
+
+
+def kill_children() -> list[tuple[int, int, Any]]:
+    """Kill and reap every child, and the orphans that become children by it, until none is left.
+
+    Returns:
+        (process id, wait status, resource usage) of each.
+    """
+    reaped = []
+    while True:
+        with open(f"/proc/self/task/{os.getpid()}/children") as file:
+            for child in file.read().split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(child), signal.SIGKILL)
+        try:
+            done = os.wait4(-1, os.WNOHANG)
+        except ChildProcessError:
+            return reaped
+        if done[0]:
+            reaped.append(done)
+        else:
+            time.sleep(0.0002)
+
+
+def kill_user(uid: int) -> None:
+    """Kill every process of a private user id. All at once, so that a fork bomb can't outrun it."""
+    pid = os.fork()
+    if pid == 0:
+        with contextlib.suppress(OSError):
+            os.setresuid(uid, uid, uid)
+            os.kill(-1, signal.SIGKILL)
+        os._exit(0)
+    os.waitpid(pid, 0)

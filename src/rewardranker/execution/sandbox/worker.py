@@ -1,0 +1,244 @@
+"""The trusted process between the judge and the candidates: one item in, one verdict out.
+
+It decides time limits, watches that tester and zygote live, and turns how a candidate ended into a status. A failure
+of its own parts is reported as a fault and ends it: the judge then starts a fresh worker.
+
+Frames on its socket, JSON: in `{"ticket", "program", "task": {...}}`; out `{"ticket", "verdict": {...}}`,
+`{"ticket", "bad_tests": text}` or `{"ticket", "fault": text}`; first of all `{"hello": {...}}`.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from . import process, stdio, tester
+from .outcome import Run, explain, verdict
+from .plan import BadTests, Plan, make_plan
+from .wire import FrameReader, Gone, write_frame
+from .zygote import COMMON_MODULES, FORKED, KILLED
+
+_PLANS = 64
+"""Compiled tests kept: samples of one task come together."""
+_STACK = 64 * 2**20
+_GRACE = 2.0
+_FRAME_MARGIN = 65536
+"""The tester takes longer frames than candidates may send, so that honest ones say "too long" themselves."""
+
+
+class Fault(Exception):
+    """A part of the judge failed."""
+
+
+class Worker:
+    """Owns one zygote.
+
+    Args:
+        connection: to the judge.
+        options: `timeout` (CPU seconds), `memory_mb`, `output_bytes`, `folder` (for candidates' working directories).
+            `start` (command that starts a module of this package, arguments appended).
+    """
+
+    def __init__(self, connection: socket.socket, options: dict[str, Any]) -> None:
+        self._connection = connection
+        self.options = options
+        self._plans: dict[str, Plan] = {}
+        ours, theirs = socket.socketpair()
+        process.lower_limit(resource.RLIMIT_STACK, _STACK, resource.getrlimit(resource.RLIMIT_STACK)[1])
+        self._zygote_process = subprocess.Popen(
+            [*options["start"], "zygote", str(theirs.fileno()), json.dumps(options)],
+            env=dict(os.environ),
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        theirs.close()
+        self._zygote = ours
+        self._hello = json.loads(ours.makefile("rb").readline() or "{}")
+        if not self._hello:
+            raise Fault("the zygote did not start")
+        self._space = process.own_address_space() + (options["memory_mb"] + 256) * 2**20
+        self._hangup = select.poll()
+        self._hangup.register(connection.fileno(), select.POLLRDHUP)
+
+    def serve(self) -> None:
+        """Work until the judge closes the connection."""
+        gc.collect()
+        gc.freeze()
+        fd = self._connection.fileno()
+        reader = FrameReader(fd, 1 << 31)
+        try:
+            write_frame(fd, json.dumps({"hello": self._hello}).encode())
+            while True:
+                item = json.loads(reader.read())
+                try:
+                    reply = self._judge(item)
+                except BadTests as error:
+                    reply = {"bad_tests": str(error)}
+                write_frame(fd, json.dumps({"ticket": item["ticket"], **reply}).encode())
+        except Gone:
+            pass
+        except Exception as error:
+            text = str(error) if isinstance(error, Fault) else traceback.format_exc()[-1000:]
+            write_frame(fd, json.dumps({"fault": text}).encode())
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        self._zygote.close()
+        try:
+            self._zygote_process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._zygote_process.kill()
+            self._zygote_process.wait()
+        if self._zygote_process.returncode != 0 and self._hello["uid"] not in (None, process.NOBODY):
+            process.kill_user(self._hello["uid"])
+
+    def _judge(self, item: dict[str, Any]) -> dict[str, Any]:
+        task = item["task"]
+        if task["inputs"]:
+            return {"verdict": stdio.judge_whole_program(self, item["program"], task)}
+        plan = self._plans.pop(item["key"], None) or make_plan(task)
+        self._plans[item["key"]] = plan
+        if len(self._plans) > _PLANS:
+            del self._plans[next(iter(self._plans))]
+        return {"verdict": self._judge_functions(plan, item["program"])}
+
+    # --- candidates ---------------------------------------------------------------------------------------------
+
+    def start_candidate(self, whole: bool, fds: list[int]) -> Run:
+        """Fork a candidate that gets these descriptors; they are closed here.
+
+        Raises:
+            Fault: the zygote is gone.
+        """
+        try:
+            socket.send_fds(self._zygote, [b"W" if whole else b"F"], fds)
+            pid = FORKED.unpack(self._zygote_reply(FORKED.size))[0]
+        except OSError as error:
+            raise Fault(f"the zygote is gone ({error})") from None
+        finally:
+            for fd in fds:
+                os.close(fd)
+        return Run(pid, self.options["timeout"])
+
+    def end_candidate(self, run: Run, gone: bool = False) -> None:
+        """Kill the candidate and all it left; its usage is then in `run`.
+
+        Args:
+            gone: it has closed its channel, so it is probably ending by itself; wait a moment for that.
+
+        Raises:
+            Fault: the zygote is gone.
+        """
+        try:
+            self._zygote.sendall(b"G" if gone else b"K")
+            run.status, run.cpu, peak, run.survivors, run.was_alive = KILLED.unpack(self._zygote_reply(KILLED.size))
+        except OSError as error:
+            raise Fault(f"the zygote is gone ({error})") from None
+        run.peak_mb = peak / 2**20
+        run.seconds = time.monotonic() - run.start
+
+    def _zygote_reply(self, size: int) -> bytes:
+        reply = b""
+        while len(reply) < size:
+            part = self._zygote.recv(size - len(reply))
+            if not part:
+                raise ConnectionError(f"exit status {self._zygote_process.poll()}")
+            reply += part
+        return reply
+
+    def check_hangup(self) -> None:
+        """
+        Raises:
+            Gone: the judge has closed the connection.
+        """
+        if self._hangup.poll(0):
+            raise Gone
+
+    # --- function tests -----------------------------------------------------------------------------------------
+
+    def _judge_functions(self, plan: Plan, program: str) -> dict[str, Any]:
+        ours, theirs = socket.socketpair()
+        run = self.start_candidate(False, [theirs.detach()])
+        read, write = os.pipe()
+        pid = self._fork_tester(plan, program, ours.fileno(), write)
+        ours.close()
+        os.close(write)
+        report = self._report(read, run.remaining)
+        timed_out = report is None
+        if timed_out:
+            # Without its candidate the tester says soon how far it came, unless the tests themselves are stuck.
+            self.end_candidate(run)
+            end = time.monotonic() + _GRACE
+            report = self._report(read, lambda: end - time.monotonic())
+            if report is None:
+                os.kill(pid, signal.SIGKILL)
+                report = json.dumps(["timeout", "", 0, False]).encode()
+        os.close(read)
+        status = os.waitpid(pid, 0)[1]
+        if not report:
+            raise Fault(f"the tester died (wait status {status})")
+        answer = json.loads(report)
+        if isinstance(answer, str):
+            raise Fault(answer)
+        word, detail, passed, gone = answer
+        if not timed_out:
+            self.end_candidate(run, gone=gone and word == "exited")
+        return verdict([run], *explain(run, word, detail, gone, timed_out), passed, plan.total)
+
+    def _fork_tester(self, plan: Plan, program: str, channel: int, report: int) -> int:
+        parent = os.getpid()
+        pid = os.fork()
+        if pid:
+            return pid
+        try:
+            process.die_with_parent(parent)
+            self._connection.close()
+            self._zygote.close()
+            process.lower_limit(resource.RLIMIT_AS, self._space)
+            process.lower_limit(resource.RLIMIT_FSIZE, 0)
+            answer: Any
+            try:
+                answer = tester.run_tests(plan, program, channel, self.options["output_bytes"] + _FRAME_MARGIN)
+            except tester.NotReady:
+                answer = "the candidate's process failed before it had the program"
+            except Exception:
+                answer = traceback.format_exc()[-1000:]
+            os.write(report, json.dumps(answer).encode())
+        finally:
+            os._exit(0)
+
+    def _report(self, fd: int, remaining: Callable[[], float]) -> bytes | None:
+        """What a tester writes, to its end; None when the time is over first."""
+        parts = []
+        while (seconds := remaining()) > 0:
+            if select.select([fd], [], [], min(seconds, 1.0))[0]:
+                part = os.read(fd, 65536)
+                if not part:
+                    return b"".join(parts)
+                parts.append(part)
+            else:
+                self.check_hangup()
+        return None
+
+
+def main() -> None:
+    """`worker FD OPTIONS`: serve on an inherited socket."""
+    for name in COMMON_MODULES:
+        __import__(name)
+    os.umask(0o077)
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    options = json.loads(sys.argv[2])
+    Worker(connection, options).serve()
