@@ -1,10 +1,12 @@
 """A world small enough for PPO to be checked exactly: programs are a few letters, and a test is a letter they need.
 
-Run as a script it trains in a folder until it is done: the resumption test kills it.
+Run as a script it trains in a folder and kills itself half-way, for the resumption test.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -21,7 +23,7 @@ from rewardranker.policy import train_ppo
 from rewardranker.prompts import encode_prompt
 from rewardranker.types import Sample, Task, Verdict
 
-LETTERS = "a b c d e f g h".split()
+LETTERS = ["a", "b", "c", "d", "e", "f", "g", "h"]
 
 
 def new_tokenizer():
@@ -160,5 +162,30 @@ def run(folder, opts=None, *, reward=None, judge=None, rollout=None, tasks=None,
     )
 
 
+RESUMED = options(steps=8, evaluate_every=3, kl_target=0.5)
+
+
+class KilledRoller(Roller):
+    """Kills its own process (SIGKILL) when it is called for the n-th time."""
+
+    def __init__(self, tokenizer, calls):
+        super().__init__(tokenizer)
+        self.left = calls
+
+    def __call__(self, *arguments, **named):
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__call__(*arguments, **named)
+
+
+def die_while_saving(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 if __name__ == "__main__":
-    run(Path(sys.argv[1]), options(steps=12, evaluate_every=3, kl_target=0.5))
+    folder, where = sys.argv[1:]
+    if where == "rollout":  # start, steps 1 to 3, measurement, step 4, then: two steps past the checkpoint
+        run(Path(folder), RESUMED, rollout=KilledRoller(new_tokenizer(), 7))
+    torch.save = die_while_saving  # at step 6, with the metrics and perhaps a better policy already written
+    run(Path(folder), RESUMED)

@@ -70,6 +70,8 @@ def load_state(
     Raises:
         RunDirectoryError: the checkpoint was made with other options, tasks or round.
     """
+    for leftover in folder.glob(".*.tmp"):  # of a session that was killed while it saved
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
     checkpoint = runs.recover_folder(folder / "checkpoint")
     if checkpoint is None:
         return None
