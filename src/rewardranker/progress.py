@@ -80,4 +80,7 @@ def clock(seconds: float) -> str:
 
 
 def shown(value: Figure) -> str:
-    return f"{value:.3g}" if isinstance(value, float) and abs(value) < 1000 else f"{value:,}" if not isinstance(value, str) else value
+    """Three digits for small numbers, none behind the point for large ones."""
+    if isinstance(value, str):
+        return value
+    return f"{value:.3g}" if isinstance(value, float) and abs(value) < 1000 else f"{value:,.0f}"

@@ -13,7 +13,7 @@ is measured by `measuring.py`. Not guaranteed: equal figures on another machine 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,18 +21,22 @@ from typing import Any
 import yaml
 
 from rewardranker import runs
-from rewardranker.config import Recipe
+from rewardranker.config import Recipe, SamplingOptions
+from rewardranker.errors import DataError
 from rewardranker.execution import PythonJudge, judge_to_file
 from rewardranker.generation import TransformersSampler, sample_to_file
 from rewardranker.models import choose_device, load_causal_lm, new_llama, use_threads
-from rewardranker.policy import build_reward, train_ppo, train_sft
-from rewardranker.preference import build_groups, merge_groups, mine, usable
+from rewardranker.policy import Rollout, build_reward, train_ppo, train_sft
+from rewardranker.preference import MiningStatistics, build_groups, merge_groups, mine, usable
 from rewardranker.progress import Progress
-from rewardranker.reward import RewardRanker, train_reward
+from rewardranker.reward import RewardRanker, reward_figures, train_reward
 from rewardranker.runs import RunDirectory, read_records, write_records
 from rewardranker.tasks import corpus, load_tasks, remove_overlap
 from rewardranker.tokenization import train_tokenizer
 from rewardranker.types import PreferenceGroup, ProgressReporter, Sample, Task, Verdict
+
+ROLLOUT_ROWS = 512
+"""Programs that PPO draws in one batch."""
 
 
 def self_train(recipe: Recipe, output_dir: str | Path, progress: ProgressReporter | None = None) -> Path:
@@ -79,12 +83,14 @@ class Loop:
         """Stages A to E for all rounds."""
         self.prepare_tasks()
         self.fine_tune()
-        self.sample_and_judge(self.generator, "train", self.round_dir(1), round=0)
+        sampling = self.recipe.sampling
+        self.sample_and_judge(self.generator, self.sampled_tasks, self.round_dir(1), sampling)
         self.build_preferences()
         self.train_reward(1)
         self.train_policy(1)
         for round in range(2, self.recipe.loop.rounds + 1):
-            self.sample_and_judge(self.policy(round - 1), "train", self.round_dir(round), round=round - 1)
+            last = self.policy(round - 1)
+            self.sample_and_judge(last, self.sampled_tasks, self.round_dir(round), sampling, round=round - 1)
             self.mine(round)
             self.train_reward(round)
             self.train_policy(round)
@@ -100,10 +106,10 @@ class Loop:
                 "validation": load_tasks(options.validation, options.validation_limit, options.seed),
                 "evaluation": load_tasks(options.evaluation, options.evaluation_limit, options.seed),
             }
-            report = {}
+            report: dict[str, Any] = {}
             for name, tasks in held_out.items():
                 train, overlap = remove_overlap(train, tasks)
-                report[f"overlap_with_{name}"] = overlap.to_record()
+                report[f"overlap_with_{name}"] = overlap.summary()
             for name, tasks in {"train": train, **held_out}.items():
                 write_records(self.path / "tasks" / f"{name}.jsonl", tasks)
                 report[name] = len(tasks)
@@ -138,28 +144,31 @@ class Loop:
 
         self.run.stage("A sft", work)
 
-    def sample_and_judge(self, model: Path, split: str, folder: Path, *, round: int) -> None:
-        """B and D: draw n programs for each task of a split and run their tests."""
-        tasks = self.tasks(split)
-        if split == "train":
-            tasks = tasks[: self.recipe.loop.sampled_tasks]
+    def sample_and_judge(
+        self, model: Path, tasks: Sequence[Task], folder: Path, options: SamplingOptions, *, round: int = 0
+    ) -> None:
+        """B and D: draw n programs for each task and run their tests."""
         label = folder.relative_to(self.path)
+        samples = folder / "samples.jsonl"
 
         def sample() -> dict[str, Any]:
-            sampler = self.sampler(model)
+            loaded, tokenizer = load_causal_lm(str(model), self.recipe.model.dtype, self.device)
+            name = str(model.relative_to(self.path))
+            sampler = TransformersSampler(loaded, tokenizer, options, self.recipe.prompt, name)
             return sample_to_file(
-                sampler, tasks, self.recipe.sampling.n, folder / "samples.jsonl", round=round, progress=self.progress
+                sampler,
+                tasks,
+                options.n,
+                samples,
+                batch_tasks=options.batch_tasks,
+                round=round,
+                progress=self.progress,
             )
 
         self.run.stage(f"sample {label}", sample)
-        self.judge_samples(tasks, folder)
-
-    def judge_samples(self, tasks: Sequence[Task], folder: Path) -> None:
         self.run.stage(
-            f"judge {folder.relative_to(self.path)}",
-            lambda: judge_to_file(
-                tasks, folder / "samples.jsonl", folder / "verdicts.jsonl", self.judge, progress=self.progress
-            ),
+            f"judge {label}",
+            lambda: judge_to_file(tasks, samples, folder / "verdicts.jsonl", self.judge, progress=self.progress),
         )
 
     def build_preferences(self) -> None:
@@ -168,9 +177,7 @@ class Loop:
 
         def work() -> dict[str, Any]:
             samples, verdicts = self.judged(folder)
-            groups, statistics = build_groups(
-                self.tasks("train")[: self.recipe.loop.sampled_tasks], samples, verdicts, self.recipe.preference
-            )
+            groups, statistics = build_groups(self.sampled_tasks, samples, verdicts, self.recipe.preference)
             write_records(folder / "groups.jsonl", groups)
             return statistics.to_record()
 
@@ -189,15 +196,17 @@ class Loop:
             train_reward(
                 groups,
                 str(source),
+                None,
                 self.recipe.reward,
                 self.recipe.prompt,
                 folder / "reward",
                 lora_rank=options.lora_rank,
                 lora_alpha=options.lora_alpha,
+                dtype=options.dtype,
                 progress=self.progress,
                 device=self.device,
             )
-            return {"groups": len(groups), "pairs": sum(g.pairs for g in groups)}
+            return reward_figures(folder / "reward")
 
         self.run.stage(f"reward {folder.relative_to(self.path)}", work)
 
@@ -206,11 +215,11 @@ class Loop:
         folder = folder or self.round_dir(round)
 
         def work() -> dict[str, Any]:
-            policy, tokenizer = load_causal_lm(str(self.generator), self.recipe.model.dtype, self.device)
-            reference, _ = load_causal_lm(str(self.generator), self.recipe.model.dtype, self.device)
+            policy, tokenizer = self.load_generator()
+            reference, _ = self.load_generator()
             reward = build_reward(
                 self.recipe.ppo.reward,
-                scorer=self.reranker(round, folder),
+                scorer=RewardRanker.from_pretrained(folder / "reward", self.device),
                 reference=reference,
                 tokenizer=tokenizer,
                 prompt=self.recipe.prompt,
@@ -249,8 +258,88 @@ class Loop:
 
         self.run.stage(f"D mine {folder.relative_to(self.path)}", work)
 
-    # --- where things are ---------------------------------------------------------------------------------------
+    def mined(self, round: int) -> tuple[list[PreferenceGroup], MiningStatistics]:
+        """What the recipe's rule picks from the samples of the last policy, scored by the last reranker."""
+        samples, verdicts = self.judged(self.round_dir(round))
+        known = list(read_records(self.round_dir(round - 1) / "groups.jsonl", PreferenceGroup))
+        prompts = {task.task_id: task.prompt for task in self.sampled_tasks}
+        scores = self.reranker(round - 1).predict([(prompts[s.task_id], s.completion) for s in samples])
+        return mine(
+            self.sampled_tasks, samples, verdicts, scores.tolist(), self.recipe.preference, round=round, known=known
+        )
+
+    # --- what the stages share ------------------------------------------------------------------------------------
 
     @property
     def generator(self) -> Path:
+        """Folder of the SFT generator."""
         return self.path / "sft"
+
+    def round_dir(self, round: int) -> Path:
+        return self.path / f"round-{round}"
+
+    def policy(self, round: int) -> Path:
+        """Folder of a round's policy."""
+        return self.round_dir(round) / "ppo" / "policy"
+
+    def reranker(self, round: int) -> RewardRanker:
+        return RewardRanker.from_pretrained(self.round_dir(round) / "reward", self.device)
+
+    def tasks(self, split: str) -> list[Task]:
+        """`train`, `validation` or `evaluation`."""
+        if split not in self._loaded:
+            self._loaded[split] = list(read_records(self.path / "tasks" / f"{split}.jsonl", Task))
+        return self._loaded[split]
+
+    @property
+    def sampled_tasks(self) -> list[Task]:
+        """The training tasks that B and D draw programs for."""
+        return self.tasks("train")[: self.recipe.loop.sampled_tasks]
+
+    def load_generator(self) -> tuple[Any, Any]:
+        """The SFT generator and its tokenizer."""
+        return load_causal_lm(str(self.generator), self.recipe.model.dtype, self.device)
+
+    def judged(self, folder: Path) -> tuple[list[Sample], list[Verdict]]:
+        return (
+            list(read_records(folder / "samples.jsonl", Sample)),
+            list(read_records(folder / "verdicts.jsonl", Verdict)),
+        )
+
+    def _sft_examples(self) -> list[tuple[str, str]]:
+        """The embedded corpus, with its bugs, for the synthetic tasks; the reference solutions for all others."""
+        options = self.recipe.tasks
+        if options.train.startswith("synthetic:"):
+            return [(p, c) for p, c, _ in corpus(options.corpus_size, options.bug_share, options.seed)]
+        examples = [(task.prompt, task.reference) for task in self.tasks("train") if task.reference]
+        if not examples:
+            raise DataError(
+                f"none of the {len(self.tasks('train'))} training tasks of '{options.train}' has a reference solution "
+                "to fine-tune on: add the column 'reference'"
+            )
+        return examples
+
+    def _rollout(self, tokenizer: Any, round: int) -> Rollout:
+        ppo, sampling = self.recipe.ppo, self.recipe.sampling
+
+        def rollout(
+            model: Any, tasks: Sequence[Task], samples_per_task: int, *, seed: int, temperature: float
+        ) -> list[list[Sample]]:
+            options = sampling.model_copy(
+                update={
+                    "temperature": temperature,
+                    "top_p": 1.0,
+                    "max_new_tokens": ppo.max_new_tokens,
+                    "seed": seed,
+                    "batch_tasks": max(1, ROLLOUT_ROWS // samples_per_task),
+                }
+            )
+            sampler = TransformersSampler(model, tokenizer, options, self.recipe.prompt, f"policy-{round}")
+            return list(sampler.sample(tasks, samples_per_task, round=round))
+
+        return rollout
+
+    def _link(self, name: str, target: Path) -> None:
+        link = self.path / name
+        if not link.is_symlink():
+            link.symlink_to(target.relative_to(self.path))

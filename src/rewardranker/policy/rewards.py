@@ -99,7 +99,7 @@ class MixedReward:
 
 
 def build_reward(
-    weights: Mapping[str, float],
+    weights: Mapping[Any, float],
     *,
     scorer: Scorer | None = None,
     reference: Any | None = None,
