@@ -1,0 +1,97 @@
+"""Records that do not fit each other are refused, with the count and the first of them."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from rewardranker.errors import DataError
+from rewardranker.evaluation import collect, score_matrix
+from rewardranker.types import Ranking, Sample, Task, Verdict
+
+TASKS = [Task(f"t{i}", f"def f{i}():\n") for i in range(3)]
+SAMPLES = [Sample(t.task_id, k, "", "    pass\n", t.prompt + "    pass\n", model="m") for t in TASKS for k in range(4)]
+VERDICTS = [Verdict(s.task_id, s.sample_id, (i * 7) % 3 == 0, "passed") for i, s in enumerate(SAMPLES)]
+Records = tuple[list[Task], list[Sample], list[Verdict]]
+
+
+def test_arrays_follow_tasks_and_samples_whatever_the_order_of_verdicts() -> None:
+    outcomes = collect(TASKS, SAMPLES, VERDICTS[::-1], 4)
+    expected = {(v.task_id, v.sample_id): v.passed for v in VERDICTS}
+    for row, task, samples in zip(outcomes.passed, outcomes.tasks, outcomes.samples, strict=True):
+        assert row.tolist() == [expected[task.task_id, s.sample_id] for s in samples]
+    assert outcomes.passed.shape == (3, 4)
+    assert outcomes.model == "m"
+
+
+BROKEN: dict[str, tuple[Callable[[], Records], str]] = {
+    "sample without verdict": (lambda: (TASKS, SAMPLES, VERDICTS[:-2]), r"2 samples have no verdict.*'t2' sample 2"),
+    "verdict without sample": (
+        lambda: (TASKS, SAMPLES, [*VERDICTS, replace(VERDICTS[0], sample_id=9)]),
+        r"1 verdicts have no sample.*'t0' sample 9",
+    ),
+    "unknown task": (
+        lambda: (TASKS[:2], SAMPLES, VERDICTS),
+        r"4 samples are of tasks that are not given.*'t2' sample 0",
+    ),
+    "task without samples": (
+        lambda: ([*TASKS, Task("t3", "")], SAMPLES, VERDICTS),
+        r"1 of 4 tasks have fewer samples than the 4 of most.*'t3' with 0",
+    ),
+    "unequal numbers": (lambda: (TASKS, SAMPLES[:-1], VERDICTS[:-1]), r"1 of 3 tasks have fewer.*'t2' with 3"),
+    "more than most": (
+        lambda: (TASKS, [*SAMPLES, replace(SAMPLES[0], sample_id=4)], [*VERDICTS, replace(VERDICTS[0], sample_id=4)]),
+        r"1 tasks have more samples than the 4 of most.*'t0' with 5",
+    ),
+    "duplicate sample": (lambda: (TASKS, [*SAMPLES, SAMPLES[5]], VERDICTS), r"1 samples have ids.*'t1' sample 1"),
+    "duplicate verdict": (lambda: (TASKS, SAMPLES, [*VERDICTS, VERDICTS[5]]), r"1 verdicts have ids.*'t1' sample 1"),
+    "duplicate task": (lambda: ([*TASKS, TASKS[1]], SAMPLES, VERDICTS), r"1 tasks have a task_id already used.*'t1'"),
+    "mixed models": (
+        lambda: (TASKS, [replace(SAMPLES[0], model="other"), *SAMPLES[1:]], VERDICTS),
+        r"2 models.*'other', 'm'",
+    ),
+    "nothing": (lambda: (TASKS, [], []), r"3 tasks and 0 samples"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_records_that_do_not_fit_are_refused(case: str) -> None:
+    records, message = BROKEN[case]
+    with pytest.raises(DataError, match=message):
+        collect(*records(), 4)
+
+
+def test_too_few_samples_are_refused() -> None:
+    with pytest.raises(DataError, match="have 4 samples but 5 are asked for"):
+        collect(TASKS, SAMPLES, VERDICTS, 5)
+
+
+def test_incomplete_tasks_are_left_out_only_on_request_and_named() -> None:
+    outcomes = collect([*TASKS, Task("t3", "")], SAMPLES[:-1], VERDICTS[:-1], 4, drop_incomplete=True)
+    assert [task.task_id for task in outcomes.tasks] == ["t0", "t1"]
+    assert outcomes.dropped == ("t2", "t3")
+
+
+def test_scores_find_their_samples_in_any_order() -> None:
+    outcomes = collect(TASKS, SAMPLES, VERDICTS)
+    rankings = [
+        Ranking(t.task_id, "r", (3, 1, 0, 2), tuple(10.0 * i + k for k in (3, 1, 0, 2))) for i, t in enumerate(TASKS)
+    ]
+    matrix = score_matrix(outcomes, rankings[::-1])
+    np.testing.assert_array_equal(matrix, np.arange(3)[:, None] * 10 + np.arange(4))
+
+
+def test_missing_double_and_mixed_scores_are_refused() -> None:
+    outcomes = collect(TASKS, SAMPLES, VERDICTS)
+    full = [Ranking(t.task_id, "r", (0, 1, 2, 3), (0.0, 0.0, 0.0, 0.0)) for t in TASKS]
+    with pytest.raises(DataError, match=r"4 samples have no score of 'r'.*'t2' sample 0"):
+        score_matrix(outcomes, full[:2])
+    with pytest.raises(DataError, match="'t0' is ranked twice"):
+        score_matrix(outcomes, [*full, full[0]])
+    with pytest.raises(DataError, match=r"several rankers \(r, q\)"):
+        score_matrix(outcomes, [*full[:2], replace(full[2], ranker="q")])
+    with pytest.raises(DataError, match=r"1 scores of 'r' are NaN.*'t2' sample 1"):
+        score_matrix(outcomes, [*full[:2], replace(full[2], scores=(0.0, float("nan"), 0.0, 0.0))])
+    with pytest.raises(DataError, match="2 scores for 4 samples"):
+        score_matrix(outcomes, [*full[:2], replace(full[2], scores=(0.0, 0.0))])
