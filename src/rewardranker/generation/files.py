@@ -6,6 +6,7 @@ machine, same number of threads): whole batches are kept, and a batch is drawn a
 
 from __future__ import annotations
 
+import collections
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -49,10 +50,12 @@ def sample_to_file(
     start = time.monotonic()
     with RecordLog(path, Sample) as log:
         total, chunk = len(tasks) * n, batch_tasks * n
-        if len(log) < total:
-            log.keep(len(log) // chunk * chunk)
+        whole = len(log) if len(log) == total else len(log) // chunk * chunk
         fixed = {"round": round, **getattr(sampler, "record_fields", {})}
-        counts.add(_checked(log, tasks, n, fixed))
+        existing = _checked(log, tasks, n, fixed)
+        counts.add(islice(existing, whole))
+        collections.deque(existing, maxlen=0)  # checked too before they are dropped: they may be someone else's
+        log.keep(whole)
         earlier = counts.tokens
         first = len(log) // n
         progress.start("sample", total=len(tasks), unit="tasks", done=first)

@@ -13,7 +13,7 @@ from rewardranker.types import Sample, Task
 class Rollout:
     """Callable that draws programs from the model it is given, as the model is at that moment.
 
-    Nothing but temperature reshapes the distribution (top-p is 1), so the programs are the policy's own. The same model,
+    Nothing but temperature reshapes the distribution (top-p is 1): the programs are the policy's own. The same model,
     tasks, seed and temperature give the same programs.
     """
 
