@@ -7,7 +7,7 @@ import pytest
 
 from rewardranker.errors import ConfigError
 from rewardranker.tasks.synthetic import SIZES, SPLITS, corpus, split_of, synthetic_tasks
-from rewardranker.tasks.synthetic.composition import Faults, draw
+from rewardranker.tasks.synthetic.composition import Faults, draw, write
 from rewardranker.tasks.synthetic.generate import draw_examples, solve
 from rewardranker.tasks.synthetic.inputs import TESTS
 
@@ -42,6 +42,15 @@ def test_splits_share_no_composition_whatever_their_seeds():
     }
     for first, second in itertools.combinations(SPLITS, 2):
         assert not found[first] & found[second]
+
+
+def test_one_program_has_one_composition():
+    rng = random.Random(1)
+    names: dict[str, str] = {}
+    for _ in range(8000):
+        problem = draw(rng)
+        body = problem.source.argument + write(problem, loop=not problem.reduction.code)
+        assert names.setdefault(body, problem.composition) == problem.composition, body
 
 
 def test_a_tenth_of_the_compositions_is_held_out():

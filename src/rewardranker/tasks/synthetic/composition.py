@@ -87,7 +87,8 @@ def draw(rng: random.Random) -> Problem:
     map_first = bool(map_.code) and rng.random() < 0.35
     filtered = "number" if map_first and map_.gives == "int" else source.elements
     filter_ = _pick(catalogue.FILTERS[filtered], rng)
-    map_first = map_first and bool(filter_.code)
+    if not filter_.code:  # then the order means nothing: one name for one program
+        map_first, filter_ = False, catalogue.FILTERS[source.elements][0]
     reduction = _pick(catalogue.REDUCTIONS[map_.gives], rng)
     posts = catalogue.POSTS[reduction.gives]
     post = _pick(posts, rng) if reduction.post else posts[0]
