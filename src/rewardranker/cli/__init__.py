@@ -14,7 +14,8 @@ import click
 from rewardranker.errors import RewardRankerError
 
 COMMANDS = {
-    "Start here": ("quickstart", "run", "report", "doctor", "config"),
+    "Start here": ("quickstart", "run", "report", "doctor", "config", "tasks"),
+    "The stages, one by one": ("sft", "sample", "judge", "prefer", "reward", "ppo", "rank", "eval"),
 }
 
 INTERRUPTED = 130

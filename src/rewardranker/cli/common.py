@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,6 +12,7 @@ from rewardranker.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from rewardranker.config import Recipe
+    from rewardranker.types import Sample, Task
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -114,3 +115,54 @@ def finish(run_dir: Path) -> None:
     """What a finished loop prints after its table: where the results are."""
     click.echo(f"reranker: {run_dir / 'reward'}")
     click.echo(f"page:     {run_dir / 'report.html'}")
+
+
+def training_options(recipe: Recipe, sections: Iterable[str], **inputs: object) -> dict[str, Any]:
+    """What a training's run directory is checked against: its sections of the recipe, and its inputs."""
+    values = recipe.model_dump(mode="json")
+    given = {name: str(value) for name, value in inputs.items() if value is not None}
+    return {key: values[key] for key in (*sections, "launch")} | {"inputs": given}
+
+
+def show_figures(figures: Mapping[str, Any], output: Path) -> None:
+    """Print a stage's figures, a line each, and where its result is."""
+    for name, value in figures.items():
+        if isinstance(value, Mapping):
+            value = ", ".join(f"{key} {item}" for key, item in value.items())
+        elif isinstance(value, float):
+            value = f"{value:.4g}"
+        if value is None or value == "":
+            continue
+        click.echo(f"{name.replace('_', ' ')}: {value}")
+    click.echo(f"written: {output}")
+
+
+def start(recipe: Recipe) -> str:
+    """Set PyTorch's threads and choose the device, as the recipe's `launch` says."""
+    from rewardranker.models import choose_device, use_threads
+
+    hide_loading_bars()
+    use_threads(recipe.launch.threads)
+    return choose_device(recipe.launch.device)
+
+
+def group_samples(tasks: Iterable[Task], samples: Iterable[Sample]) -> list[tuple[Task, list[Sample]]]:
+    """The samples of each task that has any, in task order.
+
+    Raises:
+        DataError: a sample's task is not among `tasks`.
+    """
+    by_task: dict[str, list[Sample]] = {}
+    for sample in samples:
+        by_task.setdefault(sample.task_id, []).append(sample)
+    groups = [(task, by_task.pop(task.task_id)) for task in tasks if task.task_id in by_task]
+    if by_task:
+        raise DataError(f"samples of unknown tasks ({', '.join(list(by_task)[:3])}): are these the right --tasks?")
+    return groups
+
+
+def hide_loading_bars() -> None:
+    """Silence transformers' bar for each loaded file; downloads keep theirs."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()

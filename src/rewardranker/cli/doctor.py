@@ -44,7 +44,15 @@ def _machine() -> Iterator[tuple[str, str]]:
 
 
 def _judge() -> Iterator[tuple[str, str]]:
-    yield "judge", "unknown"
+    from rewardranker.config import JudgeOptions
+    from rewardranker.errors import SandboxError
+    from rewardranker.execution import PythonJudge
+
+    try:
+        with PythonJudge(JudgeOptions(), workers=1) as judge:
+            yield "judge", f"isolation {judge.isolation}"
+    except SandboxError as error:
+        yield "judge", f"does not start: {error}"
 
 
 def _extras() -> Iterator[tuple[str, str]]:

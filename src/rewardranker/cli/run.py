@@ -20,4 +20,5 @@ def command(config: str | None, overrides: tuple[str, ...], dry_run: bool, outpu
     if dry_run:
         common.show_plan(recipe, common.loop_plan(recipe, output_dir))
         return
+    common.hide_loading_bars()
     common.finish(self_train(recipe, output_dir))

@@ -1,0 +1,90 @@
+"""`rewardranker ppo`: tasks + a reward -> a policy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rewardranker.cli import common
+
+SECTIONS = ("model", "prompt", "tasks", "judge", "ppo")
+
+
+@click.command(short_help="Train a policy against a reward model: -> DIR/ppo/policy")
+@common.recipe_options
+@click.option("--model", required=True, help="The SFT generator: where the policy starts, and what the KL holds on to.")
+@click.option("--reward", help="The reward model; needed where the recipe's ppo.reward names it.")
+@click.option("--round", "round_", type=click.IntRange(min=1), default=1, help="Shifts the random streams.")
+@common.output_dir_option
+def command(
+    config: str | None,
+    overrides: tuple[str, ...],
+    dry_run: bool,
+    model: str,
+    reward: str | None,
+    round_: int,
+    output_dir: Path,
+) -> None:
+    """Train by PPO on tasks.train; the checkpoint with the best pass rate on tasks.validation is the policy."""
+    from rewardranker.tasks import load_tasks
+
+    recipe = common.load(config, overrides)
+    options = recipe.tasks
+    tasks = load_tasks(options.train, options.train_limit, options.seed)
+    validation = load_tasks(options.validation, options.validation_limit, options.seed)
+    if recipe.ppo.reward.get("reward") and reward is None:
+        raise click.UsageError("ppo.reward names the reward model: give --reward, or other weights")
+    if dry_run:
+        plan = f"would train {model} on {len(tasks)} tasks against {dict(recipe.ppo.reward)} into {output_dir / 'ppo'}"
+        common.show_plan(recipe, [plan], (*SECTIONS, "launch"))
+        return
+    from rewardranker.execution import PythonJudge
+    from rewardranker.generation import Rollout
+    from rewardranker.models import load_causal_lm
+    from rewardranker.policy import build_reward, train_ppo
+    from rewardranker.progress import Progress
+    from rewardranker.reward import RewardRanker
+    from rewardranker.runs import RunDirectory
+
+    inputs = common.training_options(recipe, SECTIONS, model=model, reward=reward, round=round_)
+    with (
+        RunDirectory(output_dir, "ppo", inputs) as run,
+        PythonJudge(recipe.judge, recipe.launch.judge_workers) as judge,
+    ):
+
+        def work() -> dict[str, Any]:
+            device = common.start(recipe)
+            policy, tokenizer = load_causal_lm(model, recipe.model.dtype, device)
+            reference, _ = load_causal_lm(model, recipe.model.dtype, device)
+            maximised = build_reward(
+                recipe.ppo.reward,
+                scorer=RewardRanker.from_pretrained(reward, device) if reward else None,
+                reference=reference,
+                tokenizer=tokenizer,
+                prompt=recipe.prompt,
+                judge=judge,
+            )
+            rollout = Rollout(
+                tokenizer, recipe.prompt, max_new_tokens=recipe.ppo.max_new_tokens, stop=recipe.sampling.stop
+            )
+            result = train_ppo(
+                policy,
+                reference,
+                tokenizer,
+                tasks,
+                validation,
+                maximised,
+                rollout,
+                judge,
+                recipe.ppo,
+                recipe.prompt,
+                output_dir / "ppo",
+                progress=Progress(),
+                device=device,
+                round=round_,
+            )
+            return dict(result.figures)
+
+        common.show_figures(run.stage("ppo", work), output_dir / "ppo" / "policy")
