@@ -70,6 +70,16 @@ def test_clock(seconds: float, text: str) -> None:
     assert clock(seconds) == text
 
 
-@pytest.mark.parametrize(("value", "text"), [(0.12345, "0.123"), (12345.6, "12,345.6"), (1234, "1,234"), ("a", "a")])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.12345, "0.123"),
+        (12345.6, "12,346"),
+        (float("inf"), "inf"),
+        (float("nan"), "nan"),
+        (1234, "1,234"),
+        ("a", "a"),
+    ],
+)
 def test_shown(value: float | str, text: str) -> None:
     assert shown(value) == text

@@ -6,6 +6,7 @@ it goes to standard error, so that standard output stays clean for results.
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from typing import TextIO
@@ -83,4 +84,8 @@ def shown(value: Figure) -> str:
     """Three digits for small numbers, none behind the point for large ones."""
     if isinstance(value, str):
         return value
-    return f"{value:.3g}" if isinstance(value, float) and abs(value) < 1000 else f"{value:,.0f}"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and abs(value) < 1000:
+        return f"{value:.3g}"
+    return f"{round(value) if math.isfinite(value) else value:,}"
