@@ -18,7 +18,6 @@ from __future__ import annotations
 import linecache
 import os
 import sys
-import threading
 import traceback
 import types
 from collections import deque
@@ -233,7 +232,8 @@ def run_whole_program(fd: int) -> None:
         word, status = "memory" if isinstance(error, MemoryError) else "raise", 1
         sys.stderr.write(describe(error))
     try:
-        threading._shutdown()  # type: ignore[attr-defined]
+        if "threading" in sys.modules:
+            sys.modules["threading"]._shutdown()
         sys.stdout.flush()
         sys.stderr.flush()
         write_frame(fd, codec.dumps([word]))

@@ -8,18 +8,23 @@ never asked. Arguments that the program changed in place are changed here too.
 
 from __future__ import annotations
 
+import gc
+import json
 import os
 import random
+import socket
 import sys
 import traceback
 import types
 from typing import Any
 
 from .candidate import MUTABLE, READY, builtin_error
-from .plan import Plan
+from .plan import BadTests, Plan, make_plan
 from .wire import BrokenFrame, CantCross, Codec, FrameReader, Gone, TooLong, write_frame
 
 _DETAIL = 500
+_PLANS = 64
+"""Compiled tests kept: samples of one task come together."""
 
 
 class Halt(BaseException):
@@ -231,6 +236,42 @@ class Remote:
         return f"<{self._type} in the program's process>"
 
 
+# --- the process --------------------------------------------------------------------------------------------------
+
+
+def serve(connection: socket.socket, limit: int) -> None:
+    """Run the tests of one program after the other: a descriptor (the candidate's channel) and an item come in, a
+    report goes out: `{"outcome": [status, detail, tests passed, tests in all, whether the candidate is gone]}`,
+    `{"bad_tests": text}` or `{"fault": text}`.
+
+    Args:
+        limit: bytes of a candidate's answer.
+    """
+    reader = FrameReader(connection.fileno(), 1 << 31)
+    plans: dict[str, Plan] = {}
+    gc.freeze()
+    while True:
+        command, fds, _, _ = socket.recv_fds(connection, 1, 1)
+        if not command:
+            return
+        item = json.loads(reader.read())
+        report: dict[str, Any]
+        try:
+            plan = plans.pop(item["key"], None) or make_plan(item["task"])
+            plans[item["key"]] = plan
+            report = {"outcome": run_tests(plan, item["program"], fds[0], limit)}
+        except BadTests as error:
+            report = {"bad_tests": str(error)}
+        except NotReady:
+            report = {"fault": "the candidate's process failed before it had the program"}
+        except Exception:
+            report = {"fault": traceback.format_exc()[-1000:]}
+        os.close(fds[0])
+        if len(plans) > _PLANS:
+            del plans[next(iter(plans))]
+        write_frame(connection.fileno(), json.dumps(report).encode())
+
+
 # --- the tests --------------------------------------------------------------------------------------------------
 
 
@@ -238,7 +279,7 @@ def run_tests(plan: Plan, program: str, fd: int, limit: int) -> list[Any]:
     """Decide one program.
 
     Returns:
-        [status, detail, tests passed, whether the candidate was gone].
+        [status, detail, tests passed, tests in all, whether the candidate was gone].
 
     Raises:
         NotReady: the candidate's process failed before it had the program.
@@ -253,10 +294,11 @@ def run_tests(plan: Plan, program: str, fd: int, limit: int) -> list[Any]:
     if failure is None:
         failure = _attempt(link, lambda: _prepare(plan, space))
     if failure is not None:
-        return [failure[0], failure[1], 0, failure[2]]
+        return [failure[0], failure[1], 0, plan.total, failure[2]]
     if plan.source is not None:
         failure = _attempt(link, lambda: _run_source(plan, space), plan.lines)
-        return [*(failure[:2] if failure else ("passed", "")), int(failure is None), bool(failure and failure[2])]
+        passed = int(failure is None)
+        return [*(failure[:2] if failure else ("passed", "")), passed, plan.total, bool(failure and failure[2])]
     return _run_asserts(plan, link, space)
 
 
@@ -290,8 +332,8 @@ def _run_asserts(plan: Plan, link: Link, space: dict[str, Any]) -> list[Any]:
             continue
         first = first or failure
         if failure[2]:
-            return [*failure[:2], passed, True]
-    return [*(first[:2] if first else ("passed", "")), passed, False]
+            return [*failure[:2], passed, plan.total, True]
+    return [*(first[:2] if first else ("passed", "")), passed, plan.total, False]
 
 
 def _attempt(link: Link, work: Any, lines: list[str] | None = None) -> tuple[str, str, bool] | None:

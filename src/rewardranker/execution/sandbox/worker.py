@@ -9,6 +9,7 @@ Frames on its socket, JSON: in `{"ticket", "program", "task": {...}}`; out `{"ti
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -25,12 +26,12 @@ from typing import Any
 
 from . import process, stdio, tester
 from .outcome import Run, explain, verdict
-from .plan import BadTests, Plan, make_plan
+from .plan import BadTests
 from .wire import FrameReader, Gone, write_frame
 from .zygote import COMMON_MODULES, FORKED, KILLED
 
-_PLANS = 64
-"""Compiled tests kept: samples of one task come together."""
+_TESTER_LIFE = 200
+"""Programs that one tester process serves."""
 _STACK = 64 * 2**20
 _GRACE = 2.0
 _FRAME_MARGIN = 65536
@@ -53,7 +54,7 @@ class Worker:
     def __init__(self, connection: socket.socket, options: dict[str, Any]) -> None:
         self._connection = connection
         self.options = options
-        self._plans: dict[str, Plan] = {}
+        self._tester: TesterProcess | None = None
         ours, theirs = socket.socketpair()
         process.lower_limit(resource.RLIMIT_STACK, _STACK, resource.getrlimit(resource.RLIMIT_STACK)[1])
         self._zygote_process = subprocess.Popen(
@@ -96,6 +97,8 @@ class Worker:
             self._close()
 
     def _close(self) -> None:
+        if self._tester is not None:
+            self._tester.stop()
         self._zygote.close()
         try:
             self._zygote_process.wait(10)
@@ -109,11 +112,7 @@ class Worker:
         task = item["task"]
         if task["inputs"]:
             return {"verdict": stdio.judge_whole_program(self, item["program"], task)}
-        plan = self._plans.pop(item["key"], None) or make_plan(task)
-        self._plans[item["key"]] = plan
-        if len(self._plans) > _PLANS:
-            del self._plans[next(iter(self._plans))]
-        return {"verdict": self._judge_functions(plan, item["program"])}
+        return {"verdict": self._judge_functions(item)}
 
     # --- candidates ---------------------------------------------------------------------------------------------
 
@@ -169,69 +168,101 @@ class Worker:
 
     # --- function tests -----------------------------------------------------------------------------------------
 
-    def _judge_functions(self, plan: Plan, program: str) -> dict[str, Any]:
+    def _judge_functions(self, item: dict[str, Any]) -> dict[str, Any]:
+        tests = self._tester or self._start_tester()
+        self._tester = None
         ours, theirs = socket.socketpair()
         run = self.start_candidate(False, [theirs.detach()])
-        read, write = os.pipe()
-        pid = self._fork_tester(plan, program, ours.fileno(), write)
-        ours.close()
-        os.close(write)
-        report = self._report(read, run.remaining)
+        with ours:
+            tests.begin(item, ours.fileno())
+        report = self._report(tests, run.remaining)
         timed_out = report is None
         if timed_out:
             # Without its candidate the tester says soon how far it came, unless the tests themselves are stuck.
             self.end_candidate(run)
             end = time.monotonic() + _GRACE
-            report = self._report(read, lambda: end - time.monotonic())
+            report = self._report(tests, lambda: end - time.monotonic())
             if report is None:
-                os.kill(pid, signal.SIGKILL)
-                report = json.dumps(["timeout", "", 0, False]).encode()
-        os.close(read)
-        status = os.waitpid(pid, 0)[1]
-        if not report:
-            raise Fault(f"the tester died (wait status {status})")
-        answer = json.loads(report)
-        if isinstance(answer, str):
-            raise Fault(answer)
-        word, detail, passed, gone = answer
+                tests.stop()
+                report = {"outcome": ["timeout", "", 0, 1, False]}
+        assert report is not None
+        if "fault" in report:
+            raise Fault(report["fault"])
+        if "bad_tests" in report:
+            if not timed_out:
+                self.end_candidate(run)
+            self._tester = tests
+            raise BadTests(report["bad_tests"])
+        word, detail, passed, total, gone = report["outcome"]
         if not timed_out:
             self.end_candidate(run, gone=gone and word == "exited")
-        return verdict([run], *explain(run, word, detail, gone, timed_out), passed, plan.total)
+        if timed_out or gone or tests.served >= _TESTER_LIFE:
+            tests.stop()
+        else:
+            self._tester = tests
+        return verdict([run], *explain(run, word, detail, gone, timed_out), passed, total)
 
-    def _fork_tester(self, plan: Plan, program: str, channel: int, report: int) -> int:
+    def _start_tester(self) -> TesterProcess:
+        """Fork a tester; it serves many programs, as only tests that are trusted run in it, until one ends oddly."""
+        ours, theirs = socket.socketpair()
         parent = os.getpid()
         pid = os.fork()
         if pid:
-            return pid
+            theirs.close()
+            return TesterProcess(pid, ours)
         try:
             process.die_with_parent(parent)
-            self._connection.close()
-            self._zygote.close()
+            for connection in (ours, self._connection, self._zygote):
+                connection.close()
             process.lower_limit(resource.RLIMIT_AS, self._space)
             process.lower_limit(resource.RLIMIT_FSIZE, 0)
-            answer: Any
-            try:
-                answer = tester.run_tests(plan, program, channel, self.options["output_bytes"] + _FRAME_MARGIN)
-            except tester.NotReady:
-                answer = "the candidate's process failed before it had the program"
-            except Exception:
-                answer = traceback.format_exc()[-1000:]
-            os.write(report, json.dumps(answer).encode())
+            tester.serve(theirs, self.options["output_bytes"] + _FRAME_MARGIN)
         finally:
             os._exit(0)
 
-    def _report(self, fd: int, remaining: Callable[[], float]) -> bytes | None:
-        """What a tester writes, to its end; None when the time is over first."""
-        parts = []
+    def _report(self, tests: TesterProcess, remaining: Callable[[], float]) -> dict[str, Any] | None:
+        """A tester's next report; None when the time is over first."""
         while (seconds := remaining()) > 0:
-            if select.select([fd], [], [], min(seconds, 1.0))[0]:
-                part = os.read(fd, 65536)
-                if not part:
-                    return b"".join(parts)
-                parts.append(part)
-            else:
-                self.check_hangup()
+            if select.select([tests.connection], [], [], min(seconds, 1.0))[0]:
+                try:
+                    report: dict[str, Any] = json.loads(tests.reader.read())
+                    return report
+                except Gone:
+                    tests.stop()
+                    raise Fault(f"the tester died (wait status {tests.status})") from None
+            self.check_hangup()
         return None
+
+
+class TesterProcess:
+    """A worker's handle on its tester."""
+
+    def __init__(self, pid: int, connection: socket.socket) -> None:
+        self.connection = connection
+        self.reader = FrameReader(connection.fileno(), 1 << 24)
+        self.served = 0
+        self.status = 0
+        self._pid = pid
+
+    def begin(self, item: dict[str, Any], channel: int) -> None:
+        """Hand over a program, its tests, and the channel to its candidate.
+
+        Raises:
+            Fault: the tester is gone.
+        """
+        self.served += 1
+        try:
+            socket.send_fds(self.connection, [b"T"], [channel])
+            write_frame(self.connection.fileno(), json.dumps(item).encode())
+        except (OSError, Gone) as error:
+            self.stop()
+            raise Fault(f"the tester died (wait status {self.status}, {type(error).__name__})") from None
+
+    def stop(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGKILL)
+        self.status = os.waitpid(self._pid, 0)[1]
+        self.connection.close()
 
 
 def main() -> None:

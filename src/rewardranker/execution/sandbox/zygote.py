@@ -34,7 +34,7 @@ from . import candidate, process
 COMMON_MODULES = (
     "abc array base64 bisect calendar cmath collections collections.abc contextlib copy dataclasses datetime decimal "
     "enum fractions functools hashlib heapq inspect io itertools json math numbers operator os random re statistics "
-    "string struct sys textwrap threading time traceback types typing zlib"
+    "string struct sys textwrap time traceback types typing zlib"
 ).split()
 
 FORKED = struct.Struct("<i")
@@ -110,6 +110,7 @@ class Zygote:
         if pid:
             return pid
         try:
+            random.seed(0)
             os.chdir(folder)
             self._confine(fds, parent)
             if whole:
@@ -186,6 +187,5 @@ def main() -> None:
     for name in COMMON_MODULES:
         __import__(name)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    random.seed(0)
     connection = socket.socket(fileno=int(sys.argv[1]))
     Zygote(connection, json.loads(sys.argv[2])).serve()
