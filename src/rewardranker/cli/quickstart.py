@@ -22,11 +22,11 @@ RECIPE = "quickstart"
 )
 def command(config: str | None, overrides: tuple[str, ...], dry_run: bool, output_dir: Path) -> None:
     """Run the recipe `quickstart` (or another --config) and print what came out; writes DIR/report.html."""
-    from rewardranker.selftraining import self_train
-
     recipe = common.load(config or RECIPE, overrides)
     if dry_run:
         common.show_plan(recipe, common.loop_plan(recipe, output_dir))
         return
+    from rewardranker.selftraining import self_train
+
     common.hide_loading_bars()
     common.finish(self_train(recipe, output_dir))

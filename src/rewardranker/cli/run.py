@@ -14,11 +14,11 @@ from rewardranker.cli import common
 @common.output_dir_option
 def command(config: str | None, overrides: tuple[str, ...], dry_run: bool, output_dir: Path) -> None:
     """Run the whole self-training loop, or go on with the one in DIR; writes DIR/report.html."""
-    from rewardranker.selftraining import self_train
-
     recipe = common.load(config, overrides)
     if dry_run:
         common.show_plan(recipe, common.loop_plan(recipe, output_dir))
         return
+    from rewardranker.selftraining import self_train
+
     common.hide_loading_bars()
     common.finish(self_train(recipe, output_dir))
