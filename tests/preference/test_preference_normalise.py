@@ -1,7 +1,9 @@
 """Canonical programs: what must be equal, and above all what must not."""
 
+import ast
 import dis
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,10 @@ EQUAL = {
         "class A:\n    def f(self):\n        x = 1\n        return x\n",
         "class A:\n    def f(self):\n        y = 1\n        return y\n",
     ),
+    "global over a local": (
+        "def f():\n    x = 1\n    def g():\n        global x\n        x = 2\n    g()\n    return x\n",
+        "def f():\n    y = 1\n    def g():\n        global x\n        x = 2\n    g()\n    return y\n",
+    ),
     "string quotes": ("x = 'a'\n", 'x = """a"""\n'),
 }
 
@@ -79,6 +85,10 @@ DIFFERENT = {
     "nonlocal or local": (
         "def f():\n    x = 0\n    def g():\n        nonlocal x\n        x = 1\n    g()\n    return x\n",
         "def f():\n    x = 0\n    def g():\n        x = 1\n    g()\n    return x\n",
+    ),
+    "which nonlocal": (
+        "def f():\n    x = y = 0\n    def g():\n        nonlocal x\n        x = 1\n    g()\n    return x\n",
+        "def f():\n    x = y = 0\n    def g():\n        nonlocal y\n        y = 1\n    g()\n    return x\n",
     ),
     "builtin or local": (
         "def f(a):\n    s = list\n    return sum(a)\n",
@@ -135,9 +145,13 @@ DIFFERENT = {
         "def f():\n    class B: pass\n    return repr(B())\n",
     ),
     "class member": ("class A:\n    x = 1\n", "class A:\n    y = 1\n"),
-    "class body or function": (
-        "def f():\n    x = 1\n    class A:\n        x = 2\n        def m(self): return x\n    return A().m()\n",
-        "def f():\n    x = 1\n    class A:\n        y = 2\n        def m(self): return x\n    return A().m(), A.x\n",
+    "methods do not see the class body": (
+        "x = 0\ndef f():\n    x = 1\n    class A:\n        x = 2\n        def m(self): return x\n    return A().m()\n",
+        "x = 0\ndef f():\n    y = 1\n    class A:\n        x = 2\n        def m(self): return x\n    return A().m()\n",
+    ),
+    "class body sees the function": (
+        "x = 0\ndef f():\n    x = 1\n    class A:\n        z = x\n    return A.z\n",
+        "x = 0\ndef f():\n    y = 1\n    class A:\n        z = x\n    return A.z\n",
     ),
     "name-mangled": (
         "def f():\n    _A__x = 1\n    class A:\n        def m(self): return __x\n    return A().m()\n",
@@ -270,3 +284,72 @@ def _shape(source: str) -> object:
         return (steps, code.co_names, len(code.co_varnames), len(code.co_cellvars), plain, inner)  # type: ignore[attr-defined]
 
     return walk(code)
+
+
+PROGRAMS = [
+    """
+def f(n):
+    t = 0
+    def g(k):
+        nonlocal t
+        t += k
+        return t
+    return [g(i) for i in range(n)], t
+""",
+    """
+def f(n):
+    m = n + 1
+    g = lambda k: k * m
+    return sorted(range(n), key=lambda v: -v), [g(m) for m in range(n)], m
+""",
+    """
+x = 7
+def f(n):
+    y = x
+    for z in range(n):
+        y, n = n, y
+    class C:
+        w = y
+        def h(self): return y, x
+    return y, C().h(), C.w
+""",
+    """
+def f(n, *r):
+    s = [a + b for a in range(n) for b in range(a) if (c := b)]
+    return s, c, r, max(s, key=lambda a: (a % 3, a))
+""",
+]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_no_renaming_of_one_occurrence_makes_programs_of_different_behaviour_equal(program: str) -> None:
+    """Every name of the program in every place of a name: those with one canonical text must all do the same."""
+    names = sorted({name for node in ast.walk(ast.parse(program)) if (name := _name(node))} | {"new"})
+    behaviours: dict[str, set[str]] = {}
+    mutants = 0
+    for place in range(sum(_name(node) is not None for node in ast.walk(ast.parse(program)))):
+        for name in names:
+            tree = ast.parse(program)
+            node = [node for node in ast.walk(tree) if _name(node)][place]
+            setattr(node, "id" if isinstance(node, ast.Name) else "arg", name)
+            source = ast.unparse(tree)
+            behaviours.setdefault(canonical_program(source), set()).add(_behaviour(source))
+            mutants += 1
+    assert all(len(found) == 1 for found in behaviours.values())
+    assert len(behaviours) < mutants  # some were equal
+
+
+def _name(node: ast.AST) -> str | None:
+    return node.id if isinstance(node, ast.Name) else node.arg if isinstance(node, ast.arg) else None
+
+
+def _behaviour(source: str) -> str:
+    found = []
+    for argument in (0, 1, 4):
+        scope: dict[str, object] = {}
+        try:
+            exec(compile(source, "mutant", "exec"), scope)
+            found.append(repr(scope["f"](argument)))  # type: ignore[operator]
+        except Exception as error:
+            found.append(type(error).__name__)
+    return re.sub(r" at 0x\w+", "", " ".join(found))

@@ -132,9 +132,6 @@ class Calls:
                     self._any_keyword = True
                 else:
                     self._keywords.add(node.arg)
-            elif isinstance(node, ast.Constant):
-                if isinstance(node.value, str):
-                    self._keywords.add(node.value)  # Thread(target=g, kwargs={"x": 1})
             elif isinstance(node, ast.Name):
                 if isinstance(node.ctx, ast.Load):
                     loads.append(node)
