@@ -193,7 +193,6 @@ OPERATIONS: dict[str, Any] = {
     "setattr": setattr,
     "item": lambda value, key: value[key],
     "setitem": lambda value, key, item: value.__setitem__(key, item),
-    "contains": lambda value, item: item in value,
     "len": len,
     "iter": iter,
     "next": _next,

@@ -11,7 +11,7 @@ from . import process
 from .candidate import NO_MEMORY
 
 _DETAIL = 500
-_MOST_PATIENCE = 10
+_MOST_PATIENCE = 3
 """On a loaded machine the wall limit is stretched by the time spent waiting for a processor, at most so many times."""
 
 

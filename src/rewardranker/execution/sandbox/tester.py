@@ -180,7 +180,11 @@ def _change(args: tuple[Any, ...], entry: Any) -> None:
 
 
 class Remote:
-    """An object of the program that stays in the candidate's process."""
+    """An object of the program that stays in the candidate's process.
+
+    It has no comparison, arithmetic or `__contains__` of the program's: these would be told the expected value and
+    could answer as the test wants. `in` goes through the items instead.
+    """
 
     __slots__ = ("_link", "_number", "_true", "_type")
 
@@ -216,9 +220,6 @@ class Remote:
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self._link.ask("operate", "setitem", self, key, value)
-
-    def __contains__(self, item: Any) -> bool:
-        return self._link.ask("operate", "contains", self, item) is True
 
     def __len__(self) -> int:
         return int(self._link.ask("operate", "len", self))

@@ -39,7 +39,7 @@ COMMON_MODULES = (
 
 FORKED = struct.Struct("<i")
 KILLED = struct.Struct("<iddi?")
-_THREADS = 64
+_THREADS = 32
 _FILES = 64
 _LIBRARY = 40
 """Descriptors from here on hold the library's folder, out of the way of the candidate's few."""

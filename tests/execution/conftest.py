@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from rewardranker.config import JudgeOptions
+from rewardranker.execution import PythonJudge
+from rewardranker.types import Sample, StdioTest, Task, Verdict
+
+OPTIONS = JudgeOptions(timeout=0.5, memory_mb=256, output_kb=256)
+
+
+def sample_of(program: str, task_id: str = "t", sample_id: int = 0) -> Sample:
+    return Sample(task_id, sample_id, "", "", program)
+
+
+@pytest.fixture(scope="session")
+def pool() -> Iterator[PythonJudge]:
+    with PythonJudge(OPTIONS, workers=1) as judge:
+        yield judge
+
+
+Run = Callable[..., Verdict]
+
+
+@pytest.fixture
+def run(pool: PythonJudge) -> Run:
+    """run(program, *asserts) or run(program, source=...) or run(program, inputs=[(in, out)]) -> its verdict."""
+
+    def run_(
+        program: str,
+        *asserts: str,
+        source: str | None = None,
+        entry_point: str | None = "f",
+        inputs: tuple[tuple[str, str], ...] = (),
+        setup: str = "",
+        prompt: str = "",
+    ) -> Verdict:
+        tests = source if source is not None else asserts
+        task = Task("t", prompt, entry_point=entry_point, tests=tests, setup=setup)
+        if inputs:
+            task = Task("t", prompt, inputs=tuple(StdioTest(*pair) for pair in inputs), setup=setup)
+        (verdict,) = pool.judge([(task, sample_of(program))])
+        return verdict
+
+    return run_

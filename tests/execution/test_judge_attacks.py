@@ -1,0 +1,294 @@
+"""Programs that try to pass without solving the task, or to harm the judge. One property each."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from rewardranker.execution import PythonJudge
+
+root_only = pytest.mark.skipif(os.geteuid() != 0, reason="without root candidates run as the same user")
+
+SECRET = 918273645
+TESTS = (
+    f"assert f(1) == {SECRET}",
+    "assert abs(f(2) - 3.5) < 1e-6",
+    "assert sorted(f(3)) == [1, 2, 3]",
+    "assert math.isclose(f(4), 0.25)",
+    "assert f(5) == 'five' and isinstance(f(5), str)",
+)
+HONEST = f"def f(x):\n    return [None, {SECRET}, 3.5, [3, 1, 2], 0.25, 'five'][x]\n"
+
+LIAR = """
+class Liar({base}):
+    def __eq__(self, other): return True
+    def __ne__(self, other): return False
+    def __lt__(self, other): return True
+    __le__ = __gt__ = __ge__ = __lt__
+    def __hash__(self): return 0
+    def __sub__(self, other): return 0.0
+    __rsub__ = __sub__
+    def __abs__(self): return 0.0
+    def __float__(self): return 0.25
+    def __iter__(self): return iter([7])
+    def __contains__(self, item): return True
+    def __bool__(self): return True
+    __class__ = str
+def f(x): return Liar()
+"""
+
+CHANNEL = "import gc, sys, os\nme = next(o for o in gc.get_objects() if type(o).__name__ == 'Candidate')\n"
+
+# name -> (program, statuses it may get); none may pass, nor may any test of theirs be counted.
+ATTACKS: dict[str, tuple[str, set[str]]] = {
+    "sys.exit(0) on loading": ("import sys\nsys.exit(0)", {"exited"}),
+    "sys.exit(0) when called": ("import sys\ndef f(x): sys.exit(0)", {"exited"}),
+    "os._exit(0) on loading": ("import os\nos._exit(0)", {"exited"}),
+    "os._exit(0) when called": ("import os\ndef f(x): os._exit(0)", {"exited"}),
+    "exit from a thread": ("import os, threading\ndef f(x):\n threading.Thread(target=os._exit, args=(0,)).start()\n while 1: pass", {"exited"}),
+    "equal to everything": (LIAR.format(base="object"), {"wrong answer"}),
+    "lying int": (LIAR.format(base="int"), {"wrong answer"}),
+    "lying str": (LIAR.format(base="str"), {"wrong answer"}),
+    "lying list": (LIAR.format(base="list"), {"wrong answer"}),
+    "lying float": (LIAR.format(base="float"), {"wrong answer"}),
+    "patched builtins": (
+        "import builtins\nbuiltins.abs = lambda v: 0\nbuiltins.sorted = lambda v: [1, 2, 3]\n"
+        "builtins.isinstance = lambda *a: True\ndef f(x): return 0",
+        {"wrong answer", "exited"},
+    ),
+    "builtins shadowed by globals": (
+        "def abs(v): return 0\ndef sorted(v): return [1, 2, 3]\ndef isinstance(*a): return True\ndef f(x): return 0",
+        {"wrong answer"},
+    ),
+    "patched module": ("import math\nmath.isclose = lambda *a, **k: True\ndef f(x): return 0", {"wrong answer"}),
+    "module shadowed by a global": (
+        "class math:\n    isclose = lambda *a: True\ndef f(x): return 0",
+        {"wrong answer"},
+    ),
+    "printing success": ("print('{\"outcome\": [\"passed\", \"\", 5, 5, false]}', flush=True)\ndef f(x): print('passed')", {"wrong answer"}),
+    "replies ahead of the question": (
+        "import os, struct, json\nfor v in (True, 3.5):\n b = json.dumps(['', 'ok', v, []]).encode()\n"
+        " os.write(3, struct.pack('<I', len(b)) + b)\ndef f(x): return 0",
+        {"broken channel"},
+    ),
+    "a report in place of an answer": (
+        CHANNEL + "me._do_call = lambda *a: ['passed', '', 5, 5, False]\ndef f(x): return 0",
+        {"broken channel"},
+    ),
+    "malformed tags": (
+        CHANNEL + "me._do_call = lambda *a: ['ok', {'set': [[1]], 'ref': 'x'}, []]\ndef f(x): return 0",
+        {"broken channel"},
+    ),
+    "changes arguments that were not given": (
+        CHANNEL + "me._do_call = lambda *a: ['ok', 1, [[7, []]]]\ndef f(x): return 0",
+        {"broken channel"},
+    ),
+    "raises AssertionError": ("def f(x): raise AssertionError", {"exception"}),
+    "raises the judge's own exception": (
+        "class Halt(BaseException): status, detail, gone = 'passed', '', False\ndef f(x): raise Halt('passed', '', False)",
+        {"exception"},
+    ),
+    "raises a fake of a builtin": ("class SystemExit(Exception): pass\ndef f(x): raise SystemExit(0)", {"exception"}),
+    "lazy object": (
+        "class Lazy:\n    def __getattr__(self, name): return lambda *a: True\ndef f(x): return Lazy()",
+        {"wrong answer"},
+    ),
+    "generator": ("def f(x):\n    while True: yield x", {"wrong answer", "timeout", "out of memory"}),
+    "closes its channel": ("import os\nos.close(3)\ndef f(x): return 0", {"broken channel", "exited"}),
+    "closes all descriptors": ("import os\ndef f(x): os.closerange(0, 100)", {"broken channel", "exited"}),
+    "patched json": (
+        "import json\njson.dumps = json.loads = json.JSONEncoder.encode = lambda *a, **k: '[1]'\ndef f(x): return 0",
+        {"wrong answer", "exited"},
+    ),
+    "infinite loop": ("def f(x):\n    while True: pass", {"timeout"}),
+    "infinite loop on loading": ("while True: pass", {"timeout"}),
+    "swallows its limits": (
+        "import signal\nfor s in (signal.SIGXCPU, signal.SIGTERM, signal.SIGALRM): signal.signal(s, signal.SIG_IGN)\n"
+        "def f(x):\n    while True:\n        try:\n            while True: pass\n        except BaseException: pass",
+        {"timeout"},
+    ),
+    "stops itself": ("import os, signal\ndef f(x): os.kill(os.getpid(), signal.SIGSTOP)", {"timeout"}),
+    "memory bomb": ("def f(x): return len(bytearray(10**10))", {"out of memory"}),
+    "slow memory bomb": ("def f(x):\n    a = []\n    while True: a.append(bytes(10**6))", {"out of memory"}),
+    "huge answer": ("def f(x): return 'x' * 10**7", {"output limit"}),
+    "answer that explodes in the tester": (
+        CHANNEL + "me._do_call = lambda *a: ['ok', {'range': [0, 10**15]}, []]\ndef f(x): return 0",
+        {"wrong answer", "out of memory", "timeout"},
+    ),
+    "endless printing": ("def f(x):\n    while True: print('x' * 10000)", {"timeout"}),
+    "big file": ("def f(x):\n    with open('big', 'wb') as file:\n        while True: file.write(bytes(10**6))", {"output limit"}),
+    "fork bomb": ("import os\ndef f(x):\n    while True:\n        try: os.fork()\n        except OSError: pass", {"timeout", "broken channel"}),
+    "endless recursion": ("def f(x): return f(x)", {"exception"}),
+    "recursion beyond the stack": (
+        "import sys\nsys.setrecursionlimit(10**9)\nclass A:\n    def __repr__(self): return repr(self)\ndef f(x): return repr(A())",
+        {"crashed", "exception", "out of memory"},
+    ),
+    "answer nested too deeply": ("def f(x):\n    a = []\n    for _ in range(10**5): a = [a]\n    return a", {"exception"}),
+    "answer that contains itself": ("def f(x):\n    a = []\n    a.append(a)\n    return a", {"exception"}),
+    "kills itself": ("import os\ndef f(x): os.kill(os.getpid(), 9)", {"crashed"}),
+    "kills its group": ("import os\ndef f(x): os.kill(0, 9)", {"crashed"}),
+    "segmentation fault": ("import ctypes\ndef f(x): ctypes.string_at(0)", {"crashed"}),
+    "atexit": ("import atexit, os\natexit.register(lambda: os._exit(0))\ndef f(x): return 0", {"wrong answer"}),
+    "looks for the expected values in objects": (
+        "import gc, sys\ndef f(x):\n"
+        "    for o in gc.get_objects() + list(sys._current_frames().values()):\n"
+        "        text = repr(o)[:10**5]\n"
+        f"        if '{str(SECRET)[::-1]}'[::-1] in text: return int('{str(SECRET)[::-1]}'[::-1])\n"
+        "    return 0",
+        {"wrong answer"},
+    ),
+    "looks for the tests in modules": (
+        "import sys, inspect\ndef f(x):\n"
+        "    for name in list(sys.modules):\n"
+        "        if hasattr(sys.modules[name], 'check') or hasattr(sys.modules[name], 'run_tests'): return 'found'\n"
+        "    assert not any('check' in i.frame.f_globals or 'asserts' in i.frame.f_locals for i in inspect.stack()), 'found'\n"
+        "    return 0",
+        {"wrong answer"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_attack_gets_nothing(name: str, run) -> None:
+    program, statuses = ATTACKS[name]
+    verdict = run(program, *TESTS)
+    assert not verdict.passed
+    assert verdict.status in statuses, verdict
+    assert verdict.tests_passed == 0, verdict
+
+
+def test_the_attacked_tests_can_be_passed(run) -> None:
+    """Otherwise the attacks above would fail whatever the judge did."""
+    assert run(HONEST, *TESTS).tests_passed == len(TESTS)
+
+
+def test_own_memory_does_not_hold_the_tests(run) -> None:
+    """The expected value appears in no mapping of the candidate's process, whatever was judged there before."""
+    program = f"""
+def f(x):
+    marker = str({SECRET} // 5 * 5)[::-1]
+    needle, found = marker[::-1][:9].encode(), 0
+    for line in open('/proc/self/maps'):
+        span, mode = line.split()[:2]
+        if 'rw' in mode and 'stack' not in line:
+            low, high = (int(part, 16) for part in span.split('-'))
+            with open('/proc/self/mem', 'rb') as memory:
+                memory.seek(low)
+                found += memory.read(high - low).count(b'f(1) == ' + needle)
+    return found
+"""
+    run(HONEST, *TESTS)
+    verdict = run(program, f"assert f(1) == {SECRET}")
+    # Not readable at all (another user's process) is as good as not there.
+    assert verdict.status in ("wrong answer", "exception")
+    counted = run(program, "assert f(1) == 0")
+    assert counted.passed or "PermissionError" in counted.detail
+
+
+@root_only
+@pytest.mark.parametrize("what", ["mem", "environ", "maps", "fd/0"])
+def test_other_processes_of_the_judge_can_not_be_read(run, pool: PythonJudge, what: str) -> None:
+    program = f"def f(pid):\n    open(f'/proc/{{pid}}/{what}', 'rb').read(1)"
+    verdict = run(program, f"assert f({pool._workers[0].pid}) is None")
+    assert verdict.status == "exception"
+    assert "PermissionError" in verdict.detail
+
+
+@root_only
+def test_parent_can_not_be_traced(run) -> None:
+    program = "import ctypes, os\ndef f(): return ctypes.CDLL(None).ptrace(16, os.getppid(), 0, 0)"
+    assert run(program, "assert f() == -1").passed
+
+
+@root_only
+@pytest.mark.parametrize("target", ["os.getppid()", "{worker}", "-{worker}"])
+def test_judge_can_not_be_signalled(run, pool: PythonJudge, target: str) -> None:
+    worker = pool._workers[0].pid
+    program = f"import os\ndef f():\n    os.kill({target.format(worker=worker)}, 9)"
+    verdict = run(program, "assert f() is None")
+    assert verdict.status == "exception"
+    assert pool._workers[0].pid == worker
+
+
+@root_only
+def test_killing_everyone_harms_nobody(run, pool: PythonJudge) -> None:
+    worker = pool._workers[0].pid
+    assert run("import os\ndef f(): os.kill(-1, 9)", "assert f() == 1").tests_passed == 0
+    assert run(HONEST, *TESTS).passed
+    assert pool._workers[0].pid == worker
+
+
+@root_only
+def test_files_outside_the_working_folder_are_closed_to_it(run, tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = Path("/usr/local")
+    program = f"def f():\n    open({str(folder / 'written-by-a-program')!r}, 'w')"
+    assert "PermissionError" in run(program, "assert f() is None").detail
+    assert not (folder / "written-by-a-program").exists()
+
+
+def test_working_folder_is_empty_and_its_own(run) -> None:
+    program = "import os\ndef f():\n    names = os.listdir()\n    open('left', 'w').write('x')\n    return names"
+    assert run(program, "assert f() == []").passed
+    assert run(program + "\n", "assert f() == []").passed
+
+
+def test_folders_are_removed(run, pool: PythonJudge) -> None:
+    run("import os\ndef f():\n    os.makedirs('a/b'); open('a/b/c', 'w'); os.symlink('/etc', 'a/e')", "assert f() is None")
+    assert [p for p in Path(pool._folder).rglob("*") if p.parent != Path(pool._folder)] == []
+    assert Path("/etc/hostname").parent.is_dir()
+
+
+SURVIVOR = """
+import os, time, signal
+def f():
+    read, write = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            for s in range(1, 32):
+                try: signal.signal(s, signal.SIG_IGN)
+                except OSError: pass
+            os.write(write, str(os.getpid()).encode())
+            while True: time.sleep(1)
+        os._exit(0)
+    raise ValueError('pid=' + os.read(read, 100).decode())
+"""
+
+
+def test_survivors_are_killed(run) -> None:
+    detail = run(SURVIVOR, "assert f() == 1").detail
+    pid = int(detail.rsplit("pid=", 1)[1])
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_environment_is_empty(run) -> None:
+    """Keys and tokens of the user's environment are not there to be read or sent away."""
+    os.environ["SECRET_TOKEN"] = "x"
+    program = "import os\ndef f(): return sorted(os.environ)"
+    verdict = run(program, "assert set(f()) <= {'PYTHONHASHSEED', 'LC_CTYPE'}, f()")
+    assert verdict.passed, verdict.detail
+
+
+def test_swallowed_exit_does_not_pass(run) -> None:
+    """Tests with a bare `except` must not take the end of the program for an error that they expected."""
+    source = "def check(candidate):\n    try:\n        candidate(1)\n    except:\n        pass\n"
+    assert run("import os\ndef f(x): os._exit(0)", source=source).status == "exited"
+    assert run("def f(x): raise ValueError", source=source).passed
+
+
+def test_helper_of_the_prompt_is_not_the_programs(run) -> None:
+    prompt = "def double(x):\n    return 2 * x\n\ndef f(x):\n    '''Half of x.'''\n"
+    source = "def check(candidate):\n    assert double(candidate(4)) == 4\n"
+    cheat = prompt + "    return 0\ndef double(x): return 4\n"
+    assert run(cheat, source=source, prompt=prompt).status == "wrong answer"
+    assert run(prompt + "    return x // 2\n", source=source, prompt=prompt).passed
+
+
+def test_time_after_attacks_is_bounded(run) -> None:
+    """An endless sleep costs twice the CPU limit and a second, not more."""
+    begin = time.monotonic()
+    assert run("import time\ndef f(): time.sleep(1000)", "assert f() == 1").status == "timeout"
+    assert time.monotonic() - begin < 15
