@@ -12,6 +12,7 @@ other languages, are compared as text: see `is_structural`.
 from __future__ import annotations
 
 import ast
+import hashlib
 import re
 import warnings
 from collections.abc import Callable
@@ -31,8 +32,9 @@ _FIELDS: dict[type, tuple[str, ...]] = {}
 def canonical_program(source: str, language: str = "python") -> str:
     """The text by which equal programs are recognised.
 
-    Python programs become a rendering of their syntax tree in which local names, and parameter names that no caller
-    can use, are numbered in order of appearance. Any other text keeps its words: line ends are unified and blank
+    Python programs become the BLAKE2b hash (160 bits: a rendering is several times longer than its program, and callers
+    hold many) of a rendering of their syntax tree, in which local names, and parameter names that no caller can use,
+    are numbered in order of appearance. Any other text keeps its words: line ends are unified and blank
     lines at the start and end removed; unparsable Python also loses trailing blanks and empty lines.
 
     Args:
@@ -46,7 +48,10 @@ def canonical_program(source: str, language: str = "python") -> str:
             tree = ast.parse(source)
         if reflects(source, tree):
             return _SOURCE + source
-        return _STRUCTURE + " ".join(_Rendering(tree, rename=not catches_names(tree)).parts)
+        words = _Rendering(tree, rename=not catches_names(tree)).parts
+        return (
+            _STRUCTURE + hashlib.blake2b(" ".join(words).encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
+        )
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # ValueError: a null byte
         return _TEXT + re.sub(r"[ \t\r\f]*\n(?:[ \t\r\f]*\n)*", "\n", source + "\n").strip("\n")
 
