@@ -376,8 +376,8 @@ def full_disk_named(folder: Path) -> Iterator[None]:
     except Exception as error:
         is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         is_full = is_full or "No space left" in str(error) or "os error 28" in str(error)
-        if not is_full and isinstance(error, RuntimeError) and "PytorchStreamWriter" in str(error):
-            is_full = True  # torch.save tells no cause; its writer fails on nothing but the file system
+        # torch.save tells no cause; its zip writer (inline_container.cc, PytorchStreamWriter) fails on file systems alone.
+        is_full = is_full or "inline_container" in str(error) or "PytorchStreamWriter" in str(error)
         if not is_full:
             raise
         raise RunDirectoryError(

@@ -85,11 +85,12 @@ def score_start(prompt_tokens: int, total_tokens: int) -> int:
 # --- making, saving, loading ------------------------------------------------------------------------------------
 
 
-def from_causal_lm(causal: Any, tokenizer: Any) -> Any:
+def from_causal_lm(causal: Any, tokenizer: Any, seed: int) -> Any:
     """A reward model on the layers of `causal`, which it takes over (not a copy).
 
-    The head starts at zero, in float32: all programs score 0 at first and the Bradley-Terry loss starts at log 2
-    whatever the model's size and pooling, without a random seed.
+    The head is float32 and starts normal with deviation 1 / sqrt(hidden size), drawn from `seed`, so that a token's
+    score starts with a deviation near 1. A head of zeros learns much worse: it passes no gradient to the layers below
+    until it has grown.
 
     Raises:
         ModelError: transformers has no sequence classification with a `score` head for this architecture.
@@ -107,7 +108,9 @@ def from_causal_lm(causal: Any, tokenizer: Any) -> Any:
     _check_head(model, type(causal).__name__)
     setattr(model, model.base_model_prefix, causal.base_model)
     model.score = torch.nn.Linear(model.score.in_features, 1, bias=False, device=causal.device)
-    torch.nn.init.zeros_(model.score.weight)
+    draws = torch.Generator().manual_seed(seed)
+    deviation = model.score.in_features**-0.5
+    model.score.weight.data.copy_(torch.normal(0.0, deviation, model.score.weight.shape, generator=draws))
     return model.eval()
 
 

@@ -147,12 +147,13 @@ def find_reward_model(path: str | Path) -> Path:
         if (folder / "config.json").exists():
             return folder
         found = [
-            file.parent
-            for file in (folder / "reward").rglob(SETTINGS)
-            if not any(part.startswith(".") or part.endswith(".checkpoints") for part in file.relative_to(folder).parts)
+            file.parent for pattern in ("reward", "round-*/reward") for file in folder.glob(f"{pattern}/{SETTINGS}")
         ]
         if not found:
-            raise ModelError(f"{folder} has neither a reward model (config.json) nor a finished one under reward/")
+            raise ModelError(
+                f"{folder} has neither a reward model (config.json) nor a finished one in round-*/reward: give a reward "
+                "model's folder, or let the run come to the end of its first reward training"
+            )
         return max(found, key=_by_number)
     if re.fullmatch(r"[\w.-]+/[\w.-]+", str(path)) and not str(path).startswith("."):
         from huggingface_hub import snapshot_download

@@ -39,6 +39,7 @@ from rewardranker.training import (
     length_limit,
     merged,
     plain_model,
+    quiet_transformers,
     save_finished,
     token_batches,
     training_arguments,
@@ -56,7 +57,7 @@ def train_reward(
     prompt: PromptOptions,
     output_dir: str | Path,
     *,
-    validation_groups: Sequence[PreferenceGroup] = (),
+    validation_groups: Sequence[PreferenceGroup] | None = None,
     lora_rank: int = 0,
     lora_alpha: int = 32,
     dtype: str = "float32",
@@ -92,7 +93,7 @@ def train_reward(
     start, tokenizer, lm_head = _start_model(model, tokenizer, options, dtype)
     limit = length_limit(options.max_length, start)
     encoded = encode_groups(groups, tokenizer, prompt, limit, options.truncate_prompt)
-    held_out = encode_groups(validation_groups, tokenizer, prompt, limit, options.truncate_prompt)
+    held_out = encode_groups(validation_groups or (), tokenizer, prompt, limit, options.truncate_prompt)
     if not encoded:
         raise TrainingError(
             f"none of {len(groups)} groups has both a correct and a wrong candidate: sample more programs for each "
@@ -225,7 +226,8 @@ def _start_model(
                     "language model, or set reward.lm_weight=0"
                 )
             return start, tokenizer or own, None
-        causal, own = load_causal_lm(str(model), dtype)
+        with quiet_transformers():
+            causal, own = load_causal_lm(str(model), dtype)
         tokenizer = tokenizer or own
     else:
         if tokenizer is None:
@@ -236,7 +238,7 @@ def _start_model(
     lm_head = None
     if options.lm_weight and not causal.config.tie_word_embeddings:
         lm_head = causal.get_output_embeddings().weight.detach().clone()
-    return from_causal_lm(causal, tokenizer), tokenizer, lm_head
+    return from_causal_lm(causal, tokenizer, options.seed), tokenizer, lm_head
 
 
 def _is_reward_folder(folder: Path) -> bool:
