@@ -164,6 +164,15 @@ def test_metrics_fit_together(tmp_path):
     assert history[2]["objective/kl"] != 0
 
 
+def test_the_kl_coefficient_follows_the_controller(tmp_path):
+    options = world.options(kl=0.2, kl_target=0.05, kl_horizon=16)  # 16 episodes a step: the cut of 20 % in full
+    history = world.run(tmp_path, options).history
+    coefficients = [line["objective/kl_coef"] for line in history[1:]]
+    assert history[1]["objective/kl"] == 0  # far below the target
+    assert history[2]["objective/kl"] > 0.06  # far above
+    assert coefficients[:3] == pytest.approx([0.2, 0.2 * 0.8, 0.2 * 0.8 * 1.2])
+
+
 def test_every_metric_is_documented(tmp_path):
     from rewardranker.policy import ppo
 
