@@ -6,6 +6,7 @@ from generation_world import new_llama, new_sampler, new_tasks, new_tokenizer
 from rewardranker.config import PromptOptions, SamplingOptions
 from rewardranker.errors import ConfigError, ModelError
 from rewardranker.generation import Rollout, TransformersSampler, assemble_program, extract_code, sample
+from rewardranker.generation.stopping import StopTexts
 from rewardranker.types import Task
 
 CHAT_TEMPLATE = (
@@ -108,14 +109,39 @@ def test_a_task_has_stop_texts_of_its_own():
     assert any(text[3] in s.text for s in next(new_sampler().sample([plain], 8)))
 
 
-def test_decoding_ends_at_the_stop_text():
-    sampler = new_sampler(stop=("e", " "), max_new_tokens=100)
+@pytest.mark.parametrize("stops", [("e",), ("e", "\n"), ("é", "e")], ids=repr)
+def test_decoding_ends_at_the_stop_text(stops):
+    sampler = new_sampler(stop=stops, max_new_tokens=100)
     calls = []
     sampler.model.register_forward_pre_hook(
         lambda _model, _args, kwargs: calls.append(len(kwargs["input_ids"])), with_kwargs=True
     )
     samples = next(sampler.sample(new_tasks(1), 16))
     assert sum(calls[1:]) == sum(len(s.token_ids) - 1 for s in samples)  # no row went on after its end
+
+
+def test_a_stop_text_that_decoding_missed_is_found_at_the_end():
+    tokenizer = new_tokenizer()
+    ids = tokenizer.encode("    return a + b\nprint(é)\n", add_special_tokens=False)
+    text, count = StopTexts(tokenizer, ["\npr", "é"]).cut(ids)
+    assert text == "    return a + b"
+    assert "\npr" in tokenizer.decode(ids[:count])
+    assert "\npr" not in tokenizer.decode(ids[: count - 1])
+    assert StopTexts(tokenizer, ["class"]).cut(ids) == ("    return a + b\nprint(é)\n", None)
+
+
+def test_stop_texts_of_several_bytes_are_noticed_at_their_last_token():
+    tokenizer = new_tokenizer()
+    stop = StopTexts(tokenizer, ["é→"])
+    ids = tokenizer.encode("x = 'aé→b'", add_special_tokens=False)
+    noticed = [count for count in range(1, len(ids) + 1) if stop.completed(ids[:count])]
+    assert "é→" in tokenizer.decode(ids[: noticed[0]])
+    assert "é→" not in tokenizer.decode(ids[: noticed[0] - 1])
+
+
+def test_an_empty_stop_text_is_refused():
+    with pytest.raises(ConfigError, match="empty"):
+        list(new_sampler(stop=("",)).sample(new_tasks(1), 1))
 
 
 def test_end_tokens_are_those_of_tokenizer_and_generation_settings():

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from rewardranker.errors import ConfigError
+
 
 class StopTexts:
     """Finds any of several texts in what a row has written so far."""
@@ -16,10 +18,10 @@ class StopTexts:
     def __init__(self, tokenizer: Any, texts: Sequence[str]) -> None:
         """
         Raises:
-            ValueError: an empty stop text, which would end every completion before it begins.
+            ConfigError: an empty stop text, which would end every completion before it begins.
         """
         if not all(texts):
-            raise ValueError("a stop text is empty: remove it from sampling.stop or the task's stop")
+            raise ConfigError("a stop text is empty: remove it from sampling.stop or the task's stop")
         self._tokenizer = tokenizer
         self._texts = tuple(texts)
         # The newest token completes a stop text, each token before it adds at least a byte; some to spare, because
