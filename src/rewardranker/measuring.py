@@ -256,8 +256,9 @@ def pairwise_row(population: Population, name: str, options: EvaluationOptions) 
     """Pairwise accuracy on all pairs and on hard ones: pairs whose wrong program the SFT generator finds likelier."""
     scores, passed = population.scores[name], population.passed
     row: dict[str, Any] = {"ranker": name}
-    every = pairwise_accuracy(scores, passed)
-    row["all"] = interval(every.per_task[np.isfinite(every.per_task)], options)
+    if (passed.any(axis=1) & ~passed.all(axis=1)).any():
+        every = pairwise_accuracy(scores, passed).per_task
+        row["all"] = interval(every[np.isfinite(every)], options)
     hard = hard_pair_accuracy(scores, passed, population.scores["sft_logprob"])
     if len(hard):
         row["hard"] = interval(hard, options)
@@ -277,7 +278,10 @@ def hard_pair_accuracy(scores: Floats, passed: NDArray[np.bool_], likelihood: Fl
 
 def distinct_share(population: Population) -> Floats:
     """Share of distinct programs among each task's samples."""
-    keys = [[canonical_program(sample.program) for sample in group] for group in population.samples]
+    keys = [
+        [canonical_program(sample.program, task.language) for sample in group]
+        for task, group in zip(population.tasks, population.samples, strict=True)
+    ]
     n = population.passed.shape[1]
     return distinct_per_n(keys, n) / n
 

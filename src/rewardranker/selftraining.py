@@ -13,6 +13,7 @@ is measured by `measuring.py`. Not guaranteed: equal figures on another machine 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -122,9 +123,11 @@ class Loop:
 
         def work() -> dict[str, Any]:
             model_options = self.recipe.model
-            examples = self._sft_examples()
+            examples = self.sft_examples()
             if model_options.generator == "scratch":
-                tokenizer = train_tokenizer([p + c for p, c in examples], model_options.scratch.vocabulary)
+                tokenizer = train_tokenizer(
+                    [text for example in examples for text in example], model_options.scratch.vocabulary
+                )
                 model = new_llama(model_options.scratch, tokenizer, self.recipe.sft.seed)
             else:
                 model, tokenizer = load_causal_lm(model_options.generator, model_options.dtype, self.device)
@@ -152,11 +155,8 @@ class Loop:
         samples = folder / "samples.jsonl"
 
         def sample() -> dict[str, Any]:
-            loaded, tokenizer = load_causal_lm(str(model), self.recipe.model.dtype, self.device)
-            name = str(model.relative_to(self.path))
-            sampler = TransformersSampler(loaded, tokenizer, options, self.recipe.prompt, name)
             return sample_to_file(
-                sampler,
+                self.sampler(model, options),
                 tasks,
                 options.n,
                 samples,
@@ -210,16 +210,17 @@ class Loop:
 
         self.run.stage(f"reward {folder.relative_to(self.path)}", work)
 
-    def train_policy(self, round: int, folder: Path | None = None) -> None:
+    def train_policy(self, round: int, folder: Path | None = None, reward: Path | None = None) -> None:
         """C: a new policy from the SFT generator against the round's reranker."""
         folder = folder or self.round_dir(round)
+        reranker = reward or folder / "reward"
 
         def work() -> dict[str, Any]:
             policy, tokenizer = self.load_generator()
             reference, _ = self.load_generator()
-            reward = build_reward(
+            function = build_reward(
                 self.recipe.ppo.reward,
-                scorer=RewardRanker.from_pretrained(folder / "reward", self.device),
+                scorer=RewardRanker.from_pretrained(reranker, self.device),
                 reference=reference,
                 tokenizer=tokenizer,
                 prompt=self.recipe.prompt,
@@ -231,7 +232,7 @@ class Loop:
                 tokenizer,
                 self.tasks("train"),
                 self.tasks("validation"),
-                reward,
+                function,
                 self._rollout(tokenizer, round),
                 self.judge,
                 self.recipe.ppo,
@@ -296,6 +297,17 @@ class Loop:
         """The training tasks that B and D draw programs for."""
         return self.tasks("train")[: self.recipe.loop.sampled_tasks]
 
+    def sampler(self, model: Path, options: SamplingOptions) -> TransformersSampler:
+        loaded, tokenizer = load_causal_lm(str(model), self.recipe.model.dtype, self.device)
+        name = str(model.relative_to(self.path))
+        return TransformersSampler(loaded, tokenizer, options, self.recipe.prompt, name)
+
+    def varied(self, **sections: Any) -> Loop:
+        """The same run directory under other sections of the recipe, for controls."""
+        loop = copy.copy(self)
+        loop.recipe = self.recipe.model_copy(update=sections)
+        return loop
+
     def load_generator(self) -> tuple[Any, Any]:
         """The SFT generator and its tokenizer."""
         return load_causal_lm(str(self.generator), self.recipe.model.dtype, self.device)
@@ -306,8 +318,8 @@ class Loop:
             list(read_records(folder / "verdicts.jsonl", Verdict)),
         )
 
-    def _sft_examples(self) -> list[tuple[str, str]]:
-        """The embedded corpus, with its bugs, for the synthetic tasks; the reference solutions for all others."""
+    def sft_examples(self) -> list[tuple[str, str]]:
+        """What A learns from: for synthetic tasks the embedded corpus with its bugs, else the reference solutions."""
         options = self.recipe.tasks
         if options.train.startswith("synthetic:"):
             return [(p, c) for p, c, _ in corpus(options.corpus_size, options.bug_share, options.seed)]

@@ -1,0 +1,194 @@
+"""The loop as a whole, on tasks small enough that it runs in seconds: every model, program and process is real."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rewardranker.runs import read_records, write_records
+from rewardranker.types import PreferenceGroup, Sample, Task, Verdict
+
+WORDS = ("Return {} and {}.", "Give back {} and {}.", "The answer is {} and {}.", "Always return {} and {}.")
+
+
+def digit_tasks(count: int, seed: int, name: str) -> list[Task]:
+    """Functions that return the digits of their docstring; 4 in 10 training solutions are off by one, as scraped ones are."""
+    rng = random.Random(seed)
+    tasks = []
+    for number in range(count):
+        first, second = rng.randint(2, 8), rng.randint(2, 8)
+        written = second + (rng.random() < 0.4)
+        tasks.append(
+            Task(
+                task_id=f"{name}/{number}",
+                prompt=f'def f():\n    """{rng.choice(WORDS).format(first, second)} {name} {number}."""\n',
+                entry_point="f",
+                tests=(f"assert f() == [{first}, {second}]",),
+                reference=f"    return [{first}, {written}]\n" if name == "train" else None,
+            )
+        )
+    return tasks
+
+
+@pytest.fixture(scope="module")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("recipe")
+    for name, count in (("train", 1000), ("validation", 16), ("evaluation", 24)):
+        write_records(folder / f"{name}.jsonl", digit_tasks(count, len(name), name))
+    values = {
+        "name": "digits",
+        "model": {"scratch": {"hidden_size": 32, "layers": 2, "heads": 2, "intermediate_size": 48, "vocabulary": 300}},
+        "tasks": {name: str(folder / f"{name}.jsonl") for name in ("train", "validation", "evaluation")},
+        "sft": {"learning_rate": 5e-3, "epochs": 5, "batch_tokens": 1024, "save_steps": 20},
+        "sampling": {"n": 4, "max_new_tokens": 12, "batch_tasks": 8},
+        "reward": {"pooling": "sum", "learning_rate": 3e-3, "epochs": 2, "batch_tokens": 1024, "save_steps": 4},
+        "ppo": {
+            "steps": 4, "evaluate_every": 2, "tasks_per_step": 8, "minibatches": 2, "max_new_tokens": 12,
+            "learning_rate": 1e-3, "validation_samples": 2,
+        },
+        "loop": {"sampled_tasks": 48},
+        "evaluation": {"n": 4, "bootstrap": 100},
+        "launch": {"threads": 1, "judge_workers": 1},
+    }  # fmt: skip
+    path = folder / "digits.yaml"
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    return path
+
+
+def start(recipe: Path, run: Path) -> subprocess.Popen[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "rewardranker", "run", "--config", str(recipe), "--output-dir", str(run)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def undisturbed(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "undisturbed"
+    process = start(recipe, run)
+    output, errors = process.communicate(timeout=280)
+    assert process.returncode == 0, errors
+    (run / "stdout.txt").write_text(output, encoding="utf-8")
+    return run
+
+
+def outcome(run: Path) -> dict[str, object]:
+    """Everything a run decided: records and figures without timings."""
+    found: dict[str, object] = {}
+    for path in sorted(run.rglob("*.jsonl")):
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        timed = ("seconds", "cpu_seconds", "peak_memory_mb", "eps", "cached")
+        found[str(path.relative_to(run))] = [
+            {key: value for key, value in row.items() if key not in timed and not key.startswith("seconds/")}
+            for row in rows
+        ]
+    figures = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
+    found["figures"] = {key: figures[key] for key in ("populations", "differences", "notes")}
+    return found
+
+
+def test_every_figure_has_an_interval_and_its_baselines(undisturbed: Path) -> None:
+    figures = json.loads((undisturbed / "evaluation.json").read_text(encoding="utf-8"))
+    assert [population["key"] for population in figures["populations"]] == ["sft", "policy-1", "policy-2"]
+    for population in figures["populations"]:
+        rankers = {ranker["key"]: ranker for ranker in population["rankers"]}
+        assert {"greedy", "mean", "logprob", "reward-1", "reward-2", "reward-2+logprob", "oracle"} <= set(rankers)
+        for ranker in rankers.values():
+            assert ranker["low"] <= ranker["mean"] <= ranker["high"]
+            assert rankers["oracle"]["mean"] >= ranker["mean"] - 1e-9 or ranker["key"] == "greedy"
+
+
+def test_mined_programs_join_the_preference_data_with_their_provenance(undisturbed: Path) -> None:
+    groups = read_records(undisturbed / "round-2" / "groups.jsonl", PreferenceGroup)
+    mined = [c for group in groups for c in group.candidates if c.origin in ("hard_negative", "positive")]
+    assert mined
+    for candidate in mined:
+        assert candidate.round == 2
+        assert candidate.model == "round-1/ppo/policy"
+        assert candidate.mined_score is not None
+        assert candidate.passed == (candidate.origin == "positive")
+
+
+def test_verdicts_are_those_of_the_tests(undisturbed: Path) -> None:
+    digits = {task.task_id: task.tests for task in read_records(undisturbed / "tasks" / "train.jsonl", Task)}
+    samples = list(read_records(undisturbed / "round-1" / "samples.jsonl", Sample))
+    verdicts = list(read_records(undisturbed / "round-1" / "verdicts.jsonl", Verdict))
+    assert len(samples) == len(verdicts) == 48 * 4
+    assert {v.passed for v in verdicts} == {True, False}
+    for sample, verdict in zip(samples, verdicts, strict=True):
+        expected = f"assert f() == {sample.completion.strip().removeprefix('return ')}"
+        assert verdict.passed == (digits[sample.task_id] == (expected,))
+
+
+def test_the_last_reranker_loads_from_the_run_directory(undisturbed: Path) -> None:
+    from rewardranker import RewardRanker
+
+    ranked = RewardRanker.from_pretrained(undisturbed).rank(
+        "def f():\n", ["    return [3, 4]\n", "    return [4, 3]\n"]
+    )
+    assert sorted(item["corpus_id"] for item in ranked) == [0, 1]
+
+
+def test_kills_change_no_record(recipe: Path, undisturbed: Path, tmp_path: Path) -> None:
+    """kill -9 in every stage, of the process and of its judge; the same command ends with the same records."""
+    run = tmp_path / "killed"
+    # The files whose appearance shows that a stage is under way; each is followed by a kill.
+    signs = [
+        "tasks/train.jsonl",
+        "sft.checkpoints/checkpoint-20",
+        "round-1/samples.jsonl",
+        "round-1/verdicts.jsonl",
+        "round-1/groups.jsonl",
+        "round-1/reward.checkpoints",
+        "round-1/ppo/metrics.jsonl",
+        "round-2/samples.jsonl",
+        "round-2/groups.jsonl",
+        "round-2/reward",
+        "round-2/ppo/metrics.jsonl",
+        "validation/sft/samples.jsonl",
+        "evaluation/policy-1/verdicts.jsonl",
+        "evaluation/policy-2/scores.jsonl",
+    ]
+    kills = 0
+    for sign in signs:
+        process = start(recipe, run)
+        deadline = time.monotonic() + 120
+        while not (run / sign).exists() and process.poll() is None:
+            assert time.monotonic() < deadline, f"{sign} never appeared"
+            time.sleep(0.005)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            kills += 1
+        process.communicate()
+    assert kills == len(signs)
+    process = start(recipe, run)
+    _, errors = process.communicate(timeout=280)
+    assert process.returncode == 0, errors
+    assert outcome(run) == outcome(undisturbed)
+
+
+def test_a_second_run_in_the_same_directory_is_told(recipe: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    first = start(recipe, run)
+    while not (run / "tasks").exists() and first.poll() is None:
+        time.sleep(0.005)
+    second = start(recipe, run)
+    _, errors = second.communicate(timeout=60)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.communicate()
+    assert second.returncode == 8
+    assert "in use by process" in errors
