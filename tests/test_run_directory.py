@@ -283,7 +283,7 @@ needs_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/
 @needs_full
 def test_a_full_disk_is_an_error_that_says_how_to_go_on(tmp_path: Path) -> None:
     log = RecordLog(tmp_path / "log.jsonl", StdioTest)
-    log._file = Path("/dev/full").open("ab", buffering=0)
+    log._file = Path("/dev/full").open("ab", buffering=0)  # noqa: SIM115
     with pytest.raises(RunDirectoryError, match=r"no space left while writing .*log\.jsonl: free some"):
         log.append([record(1)])
     assert len(log) == 0
