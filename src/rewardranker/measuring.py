@@ -56,7 +56,7 @@ class Population:
     """`reward-1`, ...: rerankers. `logprob`: mean log-probability a token under the model that sampled.
     `sft_logprob`: summed log-probability under the SFT generator."""
     greedy: Floats
-    """`[tasks]`: 1.0 where the greedy program passed."""
+    """`[tasks]`: 1.0 where the greedy program passed; zeros on validation tasks, where it is not needed."""
 
 
 def measure(loop: Loop) -> dict[str, Any]:
@@ -92,8 +92,10 @@ def collect(loop: Loop, key: str, model: Path, split: str) -> Population:
     options = loop.recipe.sampling.model_copy(update={"n": n, "seed": loop.recipe.sampling.seed + SEEDS[split]})
     loop.sample_and_judge(model, tasks, folder, options)
     samples, verdicts = by_task(loop, folder, n)
-    loop.sample_and_judge(model, tasks, folder / "greedy", options.model_copy(update={"n": 1, "temperature": 0.0}))
-    greedy = np.array([float(group[0].passed) for group in by_task(loop, folder / "greedy", 1)[1]])
+    greedy = np.zeros(len(tasks))
+    if split == "evaluation":
+        loop.sample_and_judge(model, tasks, folder / "greedy", options.model_copy(update={"n": 1, "temperature": 0.0}))
+        greedy = np.array([float(group[0].passed) for group in by_task(loop, folder / "greedy", 1)[1]])
     loop.run.stage(f"score {split}/{key}", lambda: score(loop, tasks, samples, folder / "scores.jsonl"))
     with (folder / "scores.jsonl").open(encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
