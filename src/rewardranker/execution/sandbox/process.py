@@ -109,7 +109,7 @@ def kill_children() -> list[tuple[int, int, Any]]:
     Returns:
         (process id, wait status, resource usage) of each.
     """
-    reaped = []
+    reaped: list[tuple[int, int, Any]] = []
     while True:
         with open(f"/proc/self/task/{os.getpid()}/children") as file:
             for child in file.read().split():

@@ -5,6 +5,7 @@ The worker itself compares, as text: nothing of the program's runs where the exp
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -41,9 +42,7 @@ def judge_whole_program(worker: Worker, program: str, task: dict[str, Any]) -> d
     return verdict(runs, *(first or ("passed", "", False)), passed, len(task["inputs"]))
 
 
-def _run_once(
-    worker: Worker, setup: str, program: str, text: str, expected: str
-) -> tuple[Run, tuple[str, str, bool]]:
+def _run_once(worker: Worker, setup: str, program: str, text: str, expected: str) -> tuple[Run, tuple[str, str, bool]]:
     from .worker import Fault
 
     ours, theirs = socket.socketpair()
@@ -62,10 +61,8 @@ def _run_once(
             ready = b""
         if ready != READY:
             raise Fault("the candidate's process failed before it had the program")
-        try:
+        with contextlib.suppress(Gone):
             write_frame(ours.fileno(), json.dumps(["", setup, program]).encode())
-        except Gone:
-            pass
         printed, errors, over = _collect(worker, run, out, err)
         worker.end_candidate(run)
         ours.setblocking(False)

@@ -327,7 +327,7 @@ def _run_asserts(plan: Plan, link: Link, space: dict[str, Any]) -> list[Any]:
     """All statements are run, so that the share that holds is right; only a dead candidate ends it early."""
     passed, first = 0, None
     for text, code in plan.asserts:
-        failure = _attempt(link, lambda code=code: exec(code, space), [text])  # type: ignore[misc]
+        failure = _attempt(link, lambda code=code: exec(code, space), [text])
         if failure is None:
             passed += 1
             continue

@@ -1,10 +1,10 @@
 """Plain data between processes: JSON frames, and tags for what JSON lacks.
 
-What crosses by value: None, bool, int of any size, float (NaN and infinities too), complex, str, bytes, bytearray, list,
-tuple, dict, set, frozenset, range, slice, deque, dict views, array, Decimal, Fraction, date/time objects, Ellipsis and
-the builtin types. Instances of subclasses of these cross as the plain base: a `Counter` as a dict, a named tuple as a
-tuple, an `IntEnum` member as an int. Everything else (functions, generators, classes, other instances) stays where it
-is and crosses as a numbered reference, if the side that sends has a table of references.
+What crosses by value: None, bool, int of any size, float (NaN and infinities too), complex, str, bytes, bytearray,
+list, tuple, dict, set, frozenset, range, slice, deque, dict views, array, Decimal, Fraction, date/time objects,
+Ellipsis and the builtin types. Instances of subclasses of these cross as the plain base: a `Counter` as a dict, a named
+tuple as a tuple, an `IntEnum` member as an int. Everything else (functions, generators, classes, other instances) stays
+where it is and crosses as a numbered reference, if the side that sends has a table of references.
 
 Decoding makes builtin objects only, whatever the bytes are; malformed frames raise `BrokenFrame`.
 """
@@ -49,9 +49,26 @@ _SMALL = 1 << 62
 _DATES = {cls.__name__: cls for cls in (datetime.datetime, datetime.date, datetime.time)}
 _TYPES = {
     cls.__name__: cls
-    for cls in (int, float, complex, bool, str, bytes, bytearray, list, tuple, dict, set, frozenset, range, type(None), object)
+    for cls in (
+        int,
+        float,
+        complex,
+        bool,
+        str,
+        bytes,
+        bytearray,
+        list,
+        tuple,
+        dict,
+        set,
+        frozenset,
+        range,
+        type(None),
+        object,
+    )
 }
-_KEYS, _VALUES, _ITEMS = type({}.keys()), type({}.values()), type({}.items())
+_EMPTY: dict[None, None] = {}
+_VIEWS: dict[type, str] = {type(view): type(view).__name__ for view in (_EMPTY.keys(), _EMPTY.values(), _EMPTY.items())}
 
 
 class Codec:
@@ -129,9 +146,10 @@ class Codec:
         if issubclass(kind, bytes | bytearray):
             return {"bytes" if issubclass(kind, bytes) else "bytearray": memoryview(value).hex()}
         if kind is range or kind is slice:
-            return {kind.__name__: [self.plain(value.start), self.plain(value.stop), self.plain(value.step)]}
-        if kind is _KEYS or kind is _VALUES or kind is _ITEMS:
-            return {kind.__name__: self._items(value)}
+            tag = "range" if kind is range else "slice"
+            return {tag: [self.plain(value.start), self.plain(value.stop), self.plain(value.step)]}
+        if kind in _VIEWS:
+            return {_VIEWS[kind]: self._items(value)}
         if kind is array.array:
             return {"array": [value.typecode, self._items(value)]}
         if kind is Decimal:

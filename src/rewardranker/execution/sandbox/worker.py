@@ -15,6 +15,7 @@ import json
 import os
 import resource
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -107,6 +108,11 @@ class Worker:
             self._zygote_process.wait()
         if self._zygote_process.returncode != 0 and self._hello["uid"] not in (None, process.NOBODY):
             process.kill_user(self._hello["uid"])
+        # The judge does this too, unless it was killed: then the last worker leaves nothing behind.
+        folder = self.options["folder"]
+        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            os.rmdir(os.path.dirname(folder))
 
     def _judge(self, item: dict[str, Any]) -> dict[str, Any]:
         task = item["task"]
