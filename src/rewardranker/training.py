@@ -67,7 +67,8 @@ def fit_tokens(
     if room < 1:
         raise DataError(
             f"{where}: the program alone has {len(completion)} tokens, which leaves no room for its prompt in the "
-            f"limit of {limit} (max_length, or the model's positions): raise max_length or leave it out; programs are not cut"
+            f"limit of {limit} (max_length, or the model's positions): raise max_length or leave it out (programs are "
+            "never cut)"
         )
     if bos is not None and prompt[0] == bos and room > 1:
         return [bos, *prompt[len(prompt) - room + 1 :]], list(completion)
@@ -213,6 +214,7 @@ def training_arguments(
         bf16: bfloat16 autocast of the forward pass (the weights keep their precision).
         report_to: transformers' trackers, such as `tensorboard`; none by default.
     """
+    warmup = int(options.warmup_share * steps)
     schedules = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
     arguments = TrainingArguments(
         output_dir=str(folder),
@@ -220,7 +222,7 @@ def training_arguments(
         per_device_train_batch_size=1,
         learning_rate=options.learning_rate,
         lr_scheduler_type=schedules[options.schedule],
-        warmup_steps=math.ceil(options.warmup_share * steps),
+        warmup_steps=warmup if warmup > 1 else 0,  # the first step of a warmup has rate 0: one alone would be lost
         weight_decay=options.weight_decay,
         max_grad_norm=options.max_grad_norm,
         optim="adamw_torch_fused",
@@ -376,7 +378,7 @@ def full_disk_named(folder: Path) -> Iterator[None]:
     except Exception as error:
         is_full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
         is_full = is_full or "No space left" in str(error) or "os error 28" in str(error)
-        # torch.save tells no cause; its zip writer (inline_container.cc, PytorchStreamWriter) fails on file systems alone.
+        # torch.save tells no cause, but its zip writer (PytorchStreamWriter in inline_container.cc) has no other.
         is_full = is_full or "inline_container" in str(error) or "PytorchStreamWriter" in str(error)
         if not is_full:
             raise

@@ -169,7 +169,8 @@ def load_reward_model(folder: str | Path, device: str = "cpu") -> tuple[Any, Any
     if model.dtype != torch.float32:
         model.score.float()
         model.score.weight.data.copy_(_stored_head(folder, model.score.weight))
-    tokenizer = load_tokenizer(str(folder))
+    with quiet_transformers():  # it notes that the model type is not one of its own
+        tokenizer = load_tokenizer(str(folder))
     check_fit(model, tokenizer, str(folder))
     return model.to(choose_device(device)).eval(), tokenizer, settings
 

@@ -151,8 +151,8 @@ def find_reward_model(path: str | Path) -> Path:
         ]
         if not found:
             raise ModelError(
-                f"{folder} has neither a reward model (config.json) nor a finished one in round-*/reward: give a reward "
-                "model's folder, or let the run come to the end of its first reward training"
+                f"{folder} has neither a reward model (config.json) nor a finished one in round-*/reward: give a "
+                "reward model's folder, or let the run come to the end of its first reward training"
             )
         return max(found, key=_by_number)
     if re.fullmatch(r"[\w.-]+/[\w.-]+", str(path)) and not str(path).startswith("."):
