@@ -25,7 +25,10 @@ _BOOT = (
     "sys.path.remove({home!r})\n"
     "module.main()\n"
 )
-_SWEEP = "import os, sys\nos.setresuid(*[int(sys.argv[1])] * 3)\nos.kill(-1, 9)"
+_SWEEP = (
+    "import os, sys\nuid = int(sys.argv[1])\nos.setresuid(uid, uid, uid)\n"
+    "if os.getresuid() == (uid, uid, uid) and uid > 65535: os.kill(-1, 9)"
+)
 _ENVIRONMENT = {"PYTHONHASHSEED": "0"}
 """All that the judge's processes get. The fixed seed makes verdicts on programs that depend on set order repeatable."""
 

@@ -40,10 +40,16 @@ def forbid_new_privileges() -> None:
 
 
 def drop_user(uid: int) -> None:
-    """Give up root for good."""
+    """Give up root for good.
+
+    Raises:
+        OSError: it did not happen.
+    """
     os.setgroups([])
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
+    if os.getresuid() != (uid, uid, uid) or os.getresgid() != (uid, uid, uid):
+        raise OSError("the kernel did not change the user")
 
 
 def usable_uid() -> int | None:
@@ -126,11 +132,15 @@ def kill_children() -> list[tuple[int, int, Any]]:
 
 
 def kill_user(uid: int) -> None:
-    """Kill every process of a private user id. All at once, so that a fork bomb can't outrun it."""
+    """Kill every process of a private user id. All at once, so that a fork bomb can't outrun it.
+
+    `kill(-1)` by root would end every process of the machine, so it is sent only once the user is seen to be changed.
+    """
     pid = os.fork()
     if pid == 0:
         with contextlib.suppress(OSError):
-            os.setresuid(uid, uid, uid)
-            os.kill(-1, signal.SIGKILL)
+            drop_user(uid)
+            if uid >= PRIVATE_UID_BASE and 0 not in (*os.getresuid(), os.getuid()):
+                os.kill(-1, signal.SIGKILL)
         os._exit(0)
     os.waitpid(pid, 0)

@@ -47,7 +47,7 @@ class CantCross(Exception):
 _SCALARS = frozenset((str, bool, float, type(None)))
 _SMALL = 1 << 62
 _DATES = {cls.__name__: cls for cls in (datetime.datetime, datetime.date, datetime.time)}
-_TYPES = {
+_TYPES: dict[str, type] = {
     cls.__name__: cls
     for cls in (
         int,
@@ -157,12 +157,12 @@ class Codec:
         if kind is Fraction:
             return {"fraction": [self.plain(value.numerator), self.plain(value.denominator)]}
         if kind in _DATES.values():
-            return {"date": [kind.__name__, value.isoformat()]}
+            return {"date": [type(value).__name__, value.isoformat()]}
         if kind is datetime.timedelta:
             return {"timedelta": [value.days, value.seconds, value.microseconds]}
         if value is Ellipsis or value is NotImplemented:
             return {"constant": str(value)}
-        if kind is type and _TYPES.get(value.__name__) is value:
+        if kind is type and value in _TYPES.values():
             return {"type": value.__name__}
         return self._export(value)
 
