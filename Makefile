@@ -45,7 +45,7 @@ format: $(BIN)/.installed-test
 
 docs: $(BIN)/.installed-docs
 	$(BIN)/rewardranker config --markdown > docs/reference.md.new && mv docs/reference.md.new docs/reference.md
-	$(BIN)/mkdocs build --strict --quiet --site-dir site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir site
 	@echo "documentation: site/index.html"
 
 clean:
