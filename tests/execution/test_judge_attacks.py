@@ -104,6 +104,7 @@ ATTACKS: dict[str, tuple[str, set[str]]] = {
     ),
     "generator": ("def f(x):\n    while True: yield x", {"wrong answer", "timeout", "out of memory"}),
     "closes its channel": ("import os\nos.close(3)\ndef f(x): return 0", {"broken channel", "exited"}),
+    "closes its channel and lives on": ("import os, time\nos.close(3)\ntime.sleep(100)", {"broken channel"}),
     "closes all descriptors": ("import os\ndef f(x): os.closerange(0, 100)", {"broken channel", "exited"}),
     "patched json": (
         "import json\njson.dumps = json.loads = json.JSONEncoder.encode = lambda *a, **k: '[1]'\ndef f(x): return 0",
