@@ -4,8 +4,9 @@ Nothing is computed here: every number comes from `evaluation.json`, the PPO met
 matplotlib and jinja2 are imported when a page is written.
 """
 
+from rewardranker.report.ablations import ablation_table
 from rewardranker.report.figures import Evaluation, parse_figures, read_figures
 from rewardranker.report.page import write_report
 from rewardranker.report.table import terminal_table
 
-__all__ = ["Evaluation", "parse_figures", "read_figures", "terminal_table", "write_report"]
+__all__ = ["Evaluation", "ablation_table", "parse_figures", "read_figures", "terminal_table", "write_report"]
