@@ -5,7 +5,7 @@ from generation_world import new_llama, new_sampler, new_tasks, new_tokenizer
 
 from rewardranker.config import PromptOptions, SamplingOptions
 from rewardranker.errors import ConfigError, ModelError
-from rewardranker.generation import Rollout, TransformersSampler, assemble_program, extract_code, sample
+from rewardranker.generation import TransformersSampler, assemble_program, extract_code, sample
 from rewardranker.generation.stopping import StopTexts
 from rewardranker.types import Task
 
@@ -109,6 +109,15 @@ def test_a_task_has_stop_texts_of_its_own():
     assert any(text[3] in s.text for s in next(new_sampler().sample([plain], 8)))
 
 
+def test_a_chat_answer_is_not_cut_at_the_tasks_stop_texts():
+    sampler = new_sampler(PromptOptions(style="chat"))
+    sampler.tokenizer.chat_template = CHAT_TEMPLATE
+    prompt, stops = "def f(x):\n", tuple("abcdefghijklmnopqrstuvwxyz")
+    free = next(sampler.sample([Task("t", prompt)], 8))
+    assert next(sampler.sample([Task("t", prompt, stop=stops)], 8)) == free
+    assert any(set(s.text) & set(stops) for s in free)
+
+
 @pytest.mark.parametrize("stops", [("e",), ("e", "\n"), ("é", "e")], ids=repr)
 def test_decoding_ends_at_the_stop_text(stops):
     sampler = new_sampler(stop=stops, max_new_tokens=100)
@@ -184,18 +193,6 @@ def test_chat_answers_become_programs():
     for record in records:
         assert record.completion == extract_code(record.text, "f")
         assert record.program == assemble_program(task, record.completion)
-
-
-def test_rollout_draws_from_the_model_it_is_given():
-    tokenizer = new_tokenizer()
-    rollout, tasks = Rollout(tokenizer, PromptOptions(), max_new_tokens=12), new_tasks(4)
-    first, other = new_llama(len(tokenizer), seed=0), new_llama(len(tokenizer), seed=1)
-    once = rollout(first, tasks, 2, seed=3, temperature=1.0)
-    assert once == rollout(first, tasks, 2, seed=3, temperature=1.0)
-    assert once != rollout(other, tasks, 2, seed=3, temperature=1.0)
-    assert once != rollout(first, tasks, 2, seed=4, temperature=1.0)
-    assert [len(group) for group in once] == [2] * 4
-    assert {s.temperature for group in once for s in group} == {1.0}
 
 
 def test_sample_function_loads_a_folder_and_checks_its_options(tmp_path):

@@ -4,14 +4,12 @@ from rewardranker.generation.api import sample
 from rewardranker.generation.decoding import Decoded, StopCheck, decode
 from rewardranker.generation.extraction import assemble_program, extract_code
 from rewardranker.generation.files import sample_to_file
-from rewardranker.generation.rollout import Rollout
 from rewardranker.generation.sampler import TransformersSampler
 from rewardranker.generation.streams import RandomStream, random_streams
 
 __all__ = [
     "Decoded",
     "RandomStream",
-    "Rollout",
     "StopCheck",
     "TransformersSampler",
     "assemble_program",

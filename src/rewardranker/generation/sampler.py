@@ -25,8 +25,9 @@ from rewardranker.types import Sample, Task
 class TransformersSampler:
     """A `types.Sampler` that decodes in this process, on whatever device the model is.
 
-    `plain` prompts: the completion is the text, the program is prompt + completion. `chat` prompts: the completion is
-    the code found in the answer (`extract_code`), the program is what `assemble_program` makes of it.
+    `plain` prompts: the completion is the text, the program is prompt + completion; a task's own stop texts hold beside
+    those of the options. `chat` prompts: the completion is the code found in the answer (`extract_code`), the program
+    is what `assemble_program` makes of it; only the options' stop texts hold.
     """
 
     def __init__(
@@ -127,7 +128,8 @@ class TransformersSampler:
         return samples
 
     def _stop_texts(self, task: Task, known: dict[tuple[str, ...], StopTexts]) -> StopTexts:
-        texts = self.options.stop + task.stop
+        # A task's own stop texts end a function that goes on from the prompt ("\ndef"); a chat answer begins with one.
+        texts = self.options.stop + (task.stop if self.prompt.style == "plain" else ())
         if texts not in known:
             known[texts] = StopTexts(self.tokenizer, texts)
         return known[texts]
