@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from rewardranker.cli import common
 
-SECTIONS = ("model", "prompt", "tasks", "judge", "ppo")
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rewardranker.config import Recipe
+    from rewardranker.policy import Rollout
+    from rewardranker.types import Sample, Task
+
+ROLLOUT_ROWS = 512
+"""Programs drawn in one batch."""
+
+SECTIONS = ("model", "prompt", "tasks", "sampling", "judge", "ppo")
 
 
 @click.command(short_help="Train a policy against a reward model: -> DIR/ppo/policy")
@@ -41,7 +51,6 @@ def command(
         common.show_plan(recipe, [plan], (*SECTIONS, "launch"))
         return
     from rewardranker.execution import PythonJudge
-    from rewardranker.generation import Rollout
     from rewardranker.models import load_causal_lm
     from rewardranker.policy import build_reward, train_ppo
     from rewardranker.progress import Progress
@@ -66,9 +75,6 @@ def command(
                 prompt=recipe.prompt,
                 judge=judge,
             )
-            rollout = Rollout(
-                tokenizer, recipe.prompt, max_new_tokens=recipe.ppo.max_new_tokens, stop=recipe.sampling.stop
-            )
             result = train_ppo(
                 policy,
                 reference,
@@ -76,7 +82,7 @@ def command(
                 tasks,
                 validation,
                 maximised,
-                rollout,
+                _rollout(recipe, tokenizer, round_),
                 judge,
                 recipe.ppo,
                 recipe.prompt,
@@ -88,3 +94,24 @@ def command(
             return dict(result.figures)
 
         common.show_figures(run.stage("ppo", work), output_dir / "ppo" / "policy")
+
+
+def _rollout(recipe: Recipe, tokenizer: Any, round_: int) -> Rollout:
+    """Draws from the policy as it is: the recipe's stop texts, PPO's length, no top-p."""
+    from rewardranker.generation import TransformersSampler
+
+    def rollout(
+        model: Any, tasks: Sequence[Task], samples_per_task: int, *, seed: int, temperature: float
+    ) -> list[list[Sample]]:
+        changes = {
+            "temperature": temperature,
+            "top_p": 1.0,
+            "max_new_tokens": recipe.ppo.max_new_tokens,
+            "seed": seed,
+            "batch_tasks": max(1, ROLLOUT_ROWS // samples_per_task),
+        }
+        options = recipe.sampling.model_copy(update=changes)
+        sampler = TransformersSampler(model, tokenizer, options, recipe.prompt, f"policy-{round_}")
+        return list(sampler.sample(tasks, samples_per_task, round=round_))
+
+    return rollout
