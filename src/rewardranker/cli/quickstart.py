@@ -20,13 +20,24 @@ RECIPE = "quickstart"
     show_default=True,
     help="Folder of the run; one that exists is gone on with.",
 )
-def command(config: str | None, overrides: tuple[str, ...], dry_run: bool, output_dir: Path) -> None:
+@click.option(
+    "--ablations",
+    is_flag=True,
+    help="Then run controls over three seeds (longer): random negatives, SFT samples, no positives, KL weights, a "
+    "larger generator.",
+)
+def command(config: str | None, overrides: tuple[str, ...], dry_run: bool, output_dir: Path, ablations: bool) -> None:
     """Run the recipe `quickstart` (or another --config) and print what came out; writes DIR/report.html."""
     recipe = common.load(config or RECIPE, overrides)
     if dry_run:
         common.show_plan(recipe, common.loop_plan(recipe, output_dir))
         return
+    common.hide_loading_bars()
+    if ablations:
+        from rewardranker.ablations import run_ablations
+
+        common.finish(run_ablations(recipe, output_dir))
+        return
     from rewardranker.selftraining import self_train
 
-    common.hide_loading_bars()
     common.finish(self_train(recipe, output_dir))
