@@ -16,6 +16,7 @@ import math
 import os
 import shutil
 import time
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
@@ -179,7 +180,8 @@ def with_lora(model: Any, rank: int, alpha: int, task: Literal["CAUSAL_LM", "SEQ
         raise MissingExtraError("peft", "lora") from None
     head = ["score"] if task == "SEQ_CLS" else None
     config = LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", task_type=task, modules_to_save=head)
-    return get_peft_model(model, config)
+    with quiet_transformers():
+        return get_peft_model(model, config)
 
 
 def merged(model: Any) -> Any:
@@ -390,12 +392,14 @@ def full_disk_named(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet_transformers() -> Iterator[None]:
-    """Without transformers' own bars and notes (token ids, resumption), which say nothing to this package's users."""
+    """Without the bars, notes and warnings of transformers and peft, which say nothing to this package's users."""
     level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"(transformers|peft)\.")
+            yield
     finally:
         transformers_logging.set_verbosity(level)
         if bars:

@@ -219,8 +219,9 @@ RewardRanker.from_pretrained("this folder").rank(prompt, programs)
 Scores a program for a task: higher is more likely to be correct. Scores of different tasks don't compare.
 
 {use}
-It is a plain `AutoModelForSequenceClassification` with one label, too: its input is the prompt's tokens followed by the
-program's (encoded apart, then joined, without an end token), padded on the right.
+It is a plain `AutoModelForSequenceClassification` with one label, too: its input is the prompt's tokens, rendered as
+`rewardranker.json` says, followed by the program's (encoded apart, then joined, without an end token), padded on the
+right.
 """
     return f"""# Reward model, pooling `{settings.pooling}`
 

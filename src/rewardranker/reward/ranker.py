@@ -95,6 +95,10 @@ class RewardRanker:
 
         Returns:
             One dict each: `corpus_id` (index into `documents`), `score`, and `text` when asked for.
+
+        Example (SmolLM2-135M after three passes over six additions like this one):
+            >>> ranker.rank("def add0(a, b):\\n    return", [" b\\n", " a + b\\n", " a - b\\n"], top_k=2)
+            [{'corpus_id': 1, 'score': 8.689598083496094}, {'corpus_id': 2, 'score': -3.1382570266723633}]
         """
         scores = self.predict([(query, document) for document in documents])
         order = np.argsort(-scores, kind="stable")[:top_k].tolist()
