@@ -21,7 +21,8 @@ WORDS = ("Return {} and {}.", "Give back {} and {}.", "The answer is {} and {}."
 
 
 def digit_tasks(count: int, seed: int, name: str) -> list[Task]:
-    """Functions that return the digits of their docstring; 4 in 10 training solutions are off by one, as scraped ones are."""
+    """Functions that return the digits of their docstring; of the training solutions 4 in 10 are off by one, as scraped
+    ones are."""
     rng = random.Random(seed)
     tasks = []
     for number in range(count):

@@ -54,7 +54,8 @@ class ModelOptions(Options):
 
 class PromptOptions(Options):
     style: Literal["plain", "chat"] = "plain"
-    """`plain`: the model continues the prompt. `chat`: the tokenizer's chat template asks, code is extracted from the answer."""
+    """`plain`: the model continues the prompt. `chat`: the tokenizer's chat template asks, and the code is extracted
+    from the answer."""
     system: str | None = None
     """System message in `chat` style; None leaves the template's own default."""
     instruction: str = "{prompt}"
@@ -138,7 +139,8 @@ class TrainingOptions(Options):
     max_length: Positive = 1024
     """Tokens of prompt and completion together."""
     truncate_prompt: bool = False
-    """Cut over-long examples at the start of the prompt, never at the program's end. False refuses them with an error."""
+    """Cut over-long examples at the start of the prompt, never at the program's end. False refuses them with an
+    error."""
     save_steps: Positive = 200
     """A checkpoint every so many steps; a kill loses at most that many."""
     seed: int = 0
@@ -152,7 +154,8 @@ class RewardOptions(TrainingOptions):
     pooling: Literal["last", "sum", "mean"] = "last"
     """Tokens the score is read from: the program's last, or the sum or mean over all of the program's."""
     loss: Literal["bradley-terry", "listwise"] = "bradley-terry"
-    """`bradley-terry`: all (correct, wrong) pairs of a group. `listwise`: softmax over the group, target shared by the correct."""
+    """`bradley-terry`: all (correct, wrong) pairs of a group. `listwise`: softmax over the group, target shared by the
+    correct."""
     centering: Annotated[float, Field(ge=0)] = 0.0
     """Weight of the mean squared score of each group, which fixes the scale's origin."""
     fraction_margin: Annotated[float, Field(ge=0)] = 0.0
@@ -192,15 +195,18 @@ class PPOOptions(Options):
     reward_clip: Annotated[float, Field(gt=0)] | None = None
     """Clip rewards to plus or minus this, after `normalize_reward`."""
     normalize_reward: bool = True
-    """Shift and scale the reward by its mean and deviation on SFT samples of validation tasks, so that `kl` means the same for every reward model."""
+    """Shift and scale the reward by its mean and deviation on SFT samples of validation tasks, so that `kl` means the
+    same for every reward model."""
     missing_end_penalty: float = 1.0
     """Subtracted from the reward of an episode cut by `max_new_tokens`."""
     reward: dict[Literal["reward", "logprob", "verdict"], float] = Field(default={"reward": 1.0})
-    """Weights of the reward's parts: the reward model, the SFT model's log-probability of the program, the tests' verdict."""
+    """Weights of the reward's parts: the reward model, the SFT model's log-probability of the program, the tests'
+    verdict."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
     max_new_tokens: Positive = 64
     evaluate_every: Positive = 10
-    """Steps between measurements of the pass rate on validation tasks; the checkpoint with the best one is the policy."""
+    """Steps between measurements of the pass rate on validation tasks; the checkpoint with the best one is the
+    policy."""
     validation_samples: Positive = 4
     """Programs drawn for each validation task at a measurement."""
     patience: Positive | None = None
@@ -301,7 +307,9 @@ def load_recipe(path: str | Path | None, overrides: Sequence[str] = ()) -> Recip
     return validate(Recipe, values, lines, problems)
 
 
-def validate(model: type[M], values: Mapping[str, Any], lines: Mapping[str, str] = {}, problems: Sequence[str] = ()) -> M:
+def validate(
+    model: type[M], values: Mapping[str, Any], lines: Mapping[str, str] = {}, problems: Sequence[str] = ()
+) -> M:
     """`model` with these values.
 
     Args:
@@ -360,7 +368,9 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}; give a recipe file or one of the names in `rewardranker config --recipes`") from None
+        raise ConfigError(
+            f"{path}: {error.strerror}; give a recipe file or one of the names in `rewardranker config --recipes`"
+        ) from None
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         values = yaml.safe_load(text)

@@ -69,7 +69,9 @@ def from_json(line: str, cls: type[T], where: str = "record") -> T:
     try:
         row = json.loads(line)
     except json.JSONDecodeError as error:
-        raise DataError(f"{where}: broken JSON ({error.msg} at column {error.colno}); repair or remove this line") from None
+        raise DataError(
+            f"{where}: broken JSON ({error.msg} at column {error.colno}); repair or remove this line"
+        ) from None
     if not isinstance(row, dict):
         raise DataError(f"{where}: expected a JSON object with the columns of {cls.__name__}, got {type(row).__name__}")
     return from_row(row, cls, where)
@@ -119,14 +121,18 @@ def _convert(value: Any, annotation: Any, where: str) -> Any:
         if not isinstance(value, list | tuple):
             raise DataError(f"{where}: expected a list, got {_shown(value)}")
         inner = args[0]
-        if inner is int or inner is float:  # token columns: one pass instead of a call for each number
-            if all(type(v) is int or (inner is float and type(v) is float) for v in value):
-                return tuple(value)
+        # Token columns: one pass instead of a call for each number.
+        if inner in (int, float) and all(type(v) is int or (inner is float and type(v) is float) for v in value):
+            return tuple(value)
         return tuple(_convert(item, inner, f"{where}[{i}]") for i, item in enumerate(value))
     if origin is not None and issubclass(origin, Mapping):
         if not isinstance(value, Mapping):
             raise DataError(f"{where}: expected an object, got {_shown(value)}")
-        return {str(key): item if isinstance(item, str) else json.dumps(item) for key, item in value.items() if item is not None}
+        return {
+            str(key): item if isinstance(item, str) else json.dumps(item)
+            for key, item in value.items()
+            if item is not None
+        }
     if dataclasses.is_dataclass(annotation):
         if not isinstance(value, Mapping):
             raise DataError(f"{where}: expected an object, got {_shown(value)}")
@@ -467,7 +473,9 @@ def _differences(old: Any, new: Any, path: str = "") -> list[str]:
     return [] if old == new else [f"{path}: was {json.dumps(old)}, now {json.dumps(new)}"]
 
 
-def versions(packages: Sequence[str] = ("rewardranker", "torch", "transformers", "tokenizers", "numpy")) -> dict[str, str]:
+def versions(
+    packages: Sequence[str] = ("rewardranker", "torch", "transformers", "tokenizers", "numpy"),
+) -> dict[str, str]:
     """Versions of Python, the platform and the packages that decide the figures of a run."""
     found = {"python": platform.python_version(), "platform": platform.platform()}
     for package in packages:
