@@ -26,6 +26,7 @@ from rewardranker.report import ablation_table
 from rewardranker.reward import RewardRanker
 from rewardranker.runs import read_records, write_json, write_records
 from rewardranker.selftraining import Loop, open_loop
+from rewardranker.tasks import sft_examples
 from rewardranker.types import PreferenceGroup, ProgressReporter
 
 SEEDS = 3
@@ -222,7 +223,7 @@ def headline(loop: Loop, populations: Sequence[Population]) -> Figures:
         options = options.model_copy(update={"learning_rate": options.learning_rate * LARGER_LEARNING_RATE})
         model = new_llama(shape, tokenizer, options.seed)
         train_sft(
-            loop.sft_examples(),
+            sft_examples(loop.recipe.tasks, loop.tasks("train")),
             model,
             tokenizer,
             options,

@@ -23,7 +23,6 @@ import yaml
 
 from rewardranker import runs
 from rewardranker.config import Recipe, SamplingOptions
-from rewardranker.errors import DataError
 from rewardranker.execution import PythonJudge, judge_to_file
 from rewardranker.generation import TransformersSampler, sample_to_file
 from rewardranker.models import choose_device, load_causal_lm, new_llama, use_threads
@@ -32,7 +31,7 @@ from rewardranker.preference import MiningStatistics, build_groups, merge_groups
 from rewardranker.progress import Progress
 from rewardranker.reward import RewardRanker, reward_figures, train_reward
 from rewardranker.runs import RunDirectory, read_records, write_records
-from rewardranker.tasks import corpus, load_tasks, remove_overlap
+from rewardranker.tasks import load_tasks, remove_overlap, sft_examples
 from rewardranker.tokenization import train_tokenizer
 from rewardranker.types import PreferenceGroup, ProgressReporter, Sample, Task, Verdict
 
@@ -122,15 +121,8 @@ class Loop:
         """A: the generator, fine-tuned (or trained from scratch) on the completion given the task."""
 
         def work() -> dict[str, Any]:
-            model_options = self.recipe.model
-            examples = self.sft_examples()
-            if model_options.generator == "scratch":
-                tokenizer = train_tokenizer(
-                    [text for example in examples for text in example], model_options.scratch.vocabulary
-                )
-                model = new_llama(model_options.scratch, tokenizer, self.recipe.sft.seed)
-            else:
-                model, tokenizer = load_causal_lm(model_options.generator, model_options.dtype, self.device)
+            examples = sft_examples(self.recipe.tasks, self.tasks("train"))
+            model, tokenizer = start_model(self.recipe, examples, self.device)
             train_sft(
                 examples,
                 model,
@@ -138,8 +130,8 @@ class Loop:
                 self.recipe.sft,
                 self.recipe.prompt,
                 self.generator,
-                lora_rank=model_options.lora_rank,
-                lora_alpha=model_options.lora_alpha,
+                lora_rank=self.recipe.model.lora_rank,
+                lora_alpha=self.recipe.model.lora_alpha,
                 progress=self.progress,
                 device=self.device,
             )
@@ -233,7 +225,7 @@ class Loop:
                 self.tasks("train"),
                 self.tasks("validation"),
                 function,
-                self._rollout(tokenizer, round),
+                rollout(self.recipe, tokenizer, round),
                 self.judge,
                 self.recipe.ppo,
                 self.recipe.prompt,
@@ -318,40 +310,40 @@ class Loop:
             list(read_records(folder / "verdicts.jsonl", Verdict)),
         )
 
-    def sft_examples(self) -> list[tuple[str, str]]:
-        """What A learns from: for synthetic tasks the embedded corpus with its bugs, else the reference solutions."""
-        options = self.recipe.tasks
-        if options.train.startswith("synthetic:"):
-            return [(p, c) for p, c, _ in corpus(options.corpus_size, options.bug_share, options.seed)]
-        examples = [(task.prompt, task.reference) for task in self.tasks("train") if task.reference]
-        if not examples:
-            raise DataError(
-                f"none of the {len(self.tasks('train'))} training tasks of '{options.train}' has a reference solution "
-                "to fine-tune on: add the column 'reference'"
-            )
-        return examples
-
-    def _rollout(self, tokenizer: Any, round: int) -> Rollout:
-        ppo, sampling = self.recipe.ppo, self.recipe.sampling
-
-        def rollout(
-            model: Any, tasks: Sequence[Task], samples_per_task: int, *, seed: int, temperature: float
-        ) -> list[list[Sample]]:
-            options = sampling.model_copy(
-                update={
-                    "temperature": temperature,
-                    "top_p": 1.0,
-                    "max_new_tokens": ppo.max_new_tokens,
-                    "seed": seed,
-                    "batch_tasks": max(1, ROLLOUT_ROWS // samples_per_task),
-                }
-            )
-            sampler = TransformersSampler(model, tokenizer, options, self.recipe.prompt, f"policy-{round}")
-            return list(sampler.sample(tasks, samples_per_task, round=round))
-
-        return rollout
-
     def _link(self, name: str, target: Path) -> None:
         link = self.path / name
         if not link.is_symlink():
             link.symlink_to(target.relative_to(self.path))
+
+
+# --- what the loop and the commands share ---------------------------------------------------------------------------
+
+
+def start_model(recipe: Recipe, examples: Sequence[tuple[str, str]], device: str) -> tuple[Any, Any]:
+    """Where A starts, and its tokenizer: `model.generator`, or random weights with a tokenizer of the examples."""
+    options = recipe.model
+    if options.generator != "scratch":
+        return load_causal_lm(options.generator, options.dtype, device)
+    tokenizer = train_tokenizer([text for example in examples for text in example], options.scratch.vocabulary)
+    return new_llama(options.scratch, tokenizer, recipe.sft.seed), tokenizer
+
+
+def rollout(recipe: Recipe, tokenizer: Any, round: int) -> Rollout:
+    """How PPO draws from the policy as it is: the recipe's stop texts, PPO's length, no top-p."""
+
+    def draw(
+        model: Any, tasks: Sequence[Task], samples_per_task: int, *, seed: int, temperature: float
+    ) -> list[list[Sample]]:
+        options = recipe.sampling.model_copy(
+            update={
+                "temperature": temperature,
+                "top_p": 1.0,
+                "max_new_tokens": recipe.ppo.max_new_tokens,
+                "seed": seed,
+                "batch_tasks": max(1, ROLLOUT_ROWS // samples_per_task),
+            }
+        )
+        sampler = TransformersSampler(model, tokenizer, options, recipe.prompt, f"policy-{round}")
+        return list(sampler.sample(tasks, samples_per_task, round=round))
+
+    return draw

@@ -3,21 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from rewardranker.cli import common
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from rewardranker.config import Recipe
-    from rewardranker.policy import Rollout
-    from rewardranker.types import Sample, Task
-
-ROLLOUT_ROWS = 512
-"""Programs drawn in one batch."""
 
 SECTIONS = ("model", "prompt", "tasks", "sampling", "judge", "ppo")
 
@@ -56,6 +46,7 @@ def command(
     from rewardranker.progress import Progress
     from rewardranker.reward import RewardRanker
     from rewardranker.runs import RunDirectory
+    from rewardranker.selftraining import rollout
 
     inputs = common.training_options(recipe, SECTIONS, model=model, reward=reward, round=round_)
     with (
@@ -82,7 +73,7 @@ def command(
                 tasks,
                 validation,
                 maximised,
-                _rollout(recipe, tokenizer, round_),
+                rollout(recipe, tokenizer, round_),
                 judge,
                 recipe.ppo,
                 recipe.prompt,
@@ -94,24 +85,3 @@ def command(
             return dict(result.figures)
 
         common.show_figures(run.stage("ppo", work), output_dir / "ppo" / "policy")
-
-
-def _rollout(recipe: Recipe, tokenizer: Any, round_: int) -> Rollout:
-    """Draws from the policy as it is: the recipe's stop texts, PPO's length, no top-p."""
-    from rewardranker.generation import TransformersSampler
-
-    def rollout(
-        model: Any, tasks: Sequence[Task], samples_per_task: int, *, seed: int, temperature: float
-    ) -> list[list[Sample]]:
-        changes = {
-            "temperature": temperature,
-            "top_p": 1.0,
-            "max_new_tokens": recipe.ppo.max_new_tokens,
-            "seed": seed,
-            "batch_tasks": max(1, ROLLOUT_ROWS // samples_per_task),
-        }
-        options = recipe.sampling.model_copy(update=changes)
-        sampler = TransformersSampler(model, tokenizer, options, recipe.prompt, f"policy-{round_}")
-        return list(sampler.sample(tasks, samples_per_task, round=round_))
-
-    return rollout

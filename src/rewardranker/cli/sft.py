@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from rewardranker.cli import common
-from rewardranker.errors import DataError
 
 if TYPE_CHECKING:
     from rewardranker.config import Recipe
@@ -48,12 +47,13 @@ def command(config: str | None, overrides: tuple[str, ...], dry_run: bool, data:
     from rewardranker.policy.sft import sft_figures
     from rewardranker.progress import Progress
     from rewardranker.runs import RunDirectory
+    from rewardranker.selftraining import start_model
 
     with RunDirectory(output_dir, "sft", common.training_options(recipe, SECTIONS, data=data)) as run:
 
         def work() -> dict[str, float]:
             device = common.start(recipe)
-            model, tokenizer = _start_model(recipe, examples, device)
+            model, tokenizer = start_model(recipe, examples, device)
             train_sft(
                 examples,
                 model,
@@ -73,26 +73,10 @@ def command(config: str | None, overrides: tuple[str, ...], dry_run: bool, data:
 
 def _examples(recipe: Recipe, data: Path | None) -> list[tuple[str, str]]:
     from rewardranker.runs import read_records
-    from rewardranker.tasks import corpus, load_tasks
+    from rewardranker.tasks import load_tasks, sft_examples
 
     options = recipe.tasks
     if data is not None:
         return [(example.prompt, example.completion) for example in read_records(data, Example)]
-    if options.train.startswith("synthetic:"):
-        return [(p, c) for p, c, _ in corpus(options.corpus_size, options.bug_share, options.seed)]
-    tasks = load_tasks(options.train, options.train_limit, options.seed)
-    examples = [(task.prompt, task.reference) for task in tasks if task.reference]
-    if not examples:
-        raise DataError(f"no task of {options.train} has a `reference` to learn from: give --data")
-    return examples
-
-
-def _start_model(recipe: Recipe, examples: list[tuple[str, str]], device: str) -> tuple[Any, Any]:
-    from rewardranker.models import load_causal_lm, new_llama
-    from rewardranker.tokenization import train_tokenizer
-
-    options = recipe.model
-    if options.generator != "scratch":
-        return load_causal_lm(options.generator, options.dtype, device)
-    tokenizer = train_tokenizer([prompt + completion for prompt, completion in examples], options.scratch.vocabulary)
-    return new_llama(options.scratch, tokenizer, recipe.sft.seed), tokenizer
+    synthetic = options.train.startswith("synthetic:")
+    return sft_examples(options, [] if synthetic else load_tasks(options.train, options.train_limit, options.seed))
