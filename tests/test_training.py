@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from rewardranker.config import TrainingOptions
 from rewardranker.errors import DataError, ModelError, RunDirectoryError
@@ -19,6 +22,7 @@ from rewardranker.training import (
     save_finished,
     token_batches,
     training_device,
+    with_lora,
 )
 
 LENGTHS = [5 + (i * 37) % 60 for i in range(500)]
@@ -133,3 +137,20 @@ def test_training_on_a_device_that_trainer_would_not_use_is_refused(monkeypatch:
     monkeypatch.setattr("rewardranker.training.choose_device", lambda device: device)
     with pytest.raises(ModelError, match="CUDA_VISIBLE_DEVICES"):
         training_device("cuda:1")
+
+
+def test_lora_adapters_are_float32_and_drawn_from_the_seed_alone() -> None:
+    """Whatever the process drew before: a training begun again after a kill starts with the same adapters."""
+    pytest.importorskip("peft")
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 1}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=8, **sizes)).bfloat16()
+
+    def adapters(seed: int) -> torch.Tensor:
+        torch.rand(3)
+        adapted = with_lora(copy.deepcopy(model), 4, 8, "CAUSAL_LM", seed)
+        trained = [parameter for parameter in adapted.parameters() if parameter.requires_grad]
+        assert {parameter.dtype for parameter in trained} == {torch.float32}
+        return torch.cat([parameter.detach().flatten() for parameter in trained])
+
+    assert adapters(1).equal(adapters(1))
+    assert not adapters(1).equal(adapters(2))

@@ -168,8 +168,11 @@ def has_plain_head(model: Any) -> bool:
     return torch.allclose(found, expected, rtol=1e-3, atol=1e-4)
 
 
-def with_lora(model: Any, rank: int, alpha: int, task: Literal["CAUSAL_LM", "SEQ_CLS"]) -> Any:
+def with_lora(model: Any, rank: int, alpha: int, task: Literal["CAUSAL_LM", "SEQ_CLS"], seed: int) -> Any:
     """`model` with LoRA adapters (Hu et al. 2021) on all linear layers; a score head stays fully trained.
+
+    The adapters are float32 whatever the precision of the weights below, so that no update is lost in rounding. They
+    are drawn from `seed` alone: a training that is started again before its first checkpoint begins as before.
 
     Raises:
         MissingExtraError: peft is not installed.
@@ -180,7 +183,8 @@ def with_lora(model: Any, rank: int, alpha: int, task: Literal["CAUSAL_LM", "SEQ
         raise MissingExtraError("peft", "lora") from None
     head = ["score"] if task == "SEQ_CLS" else None
     config = LoraConfig(r=rank, lora_alpha=alpha, target_modules="all-linear", task_type=task, modules_to_save=head)
-    with quiet_transformers():
+    with quiet_transformers(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
         return get_peft_model(model, config)
 
 

@@ -102,7 +102,7 @@ def train_sft(
     if held_out:
         figures["validation_loss_before"] = completion_loss(model, held_out, options.batch_tokens)
     trainer = _SFTTrainer(
-        with_lora(model, lora_rank, lora_alpha, "CAUSAL_LM") if lora_rank else model,
+        with_lora(model, lora_rank, lora_alpha, "CAUSAL_LM", options.seed) if lora_rank else model,
         training_arguments(options, checkpoints_folder(output_dir), device, len(plan)),
         encoded,
         plan,

@@ -120,7 +120,7 @@ def train_reward(
         before = evaluate_groups(start, held_out, options)
         figures |= {f"validation_{name}_before": value for name, value in before.items()}
     trainer = _RewardTrainer(
-        with_lora(start, lora_rank, lora_alpha, "SEQ_CLS") if lora_rank else start,
+        with_lora(start, lora_rank, lora_alpha, "SEQ_CLS", options.seed) if lora_rank else start,
         training_arguments(options, checkpoints_folder(output_dir), device, len(plan)),
         encoded,
         plan,
