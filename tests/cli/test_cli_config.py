@@ -119,9 +119,11 @@ def test_a_dry_run_of_a_stage_writes_nothing(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in.jsonl").write_text("{}\n")
     (tmp_path / "tasks.jsonl").write_text('{"task_id": "a", "prompt": "p"}\n')
+    (tmp_path / "m").mkdir()
+    (tmp_path / "r").mkdir()
     assert main([command, *DRY_RUNS[command], "--dry-run"]) == 0
     assert "# would " in capsys.readouterr().out
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "tasks.jsonl"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["in.jsonl", "m", "r", "tasks.jsonl"]
 
 
 @pytest.mark.parametrize("command", ["judge", "prefer", "rank", "eval"])

@@ -1,4 +1,4 @@
-"""What the commands share: the recipe options, finding recipes, and the dry run."""
+"""What the commands share: the recipe options, finding recipes, figures."""
 
 from __future__ import annotations
 
@@ -85,30 +85,6 @@ def to_yaml(recipe: Recipe, only: Iterable[str] = ()) -> str:
     values = recipe.model_dump(mode="json")
     chosen = {key: values[key] for key in only} or values
     return yaml.safe_dump(chosen, sort_keys=False, allow_unicode=True, width=100)
-
-
-def show_plan(recipe: Recipe, plan: Iterable[str], sections: Iterable[str] = ()) -> None:
-    """What `--dry-run` prints: the resolved options as YAML, then the plan as YAML comments."""
-    click.echo(to_yaml(recipe, sections), nl=False)
-    for line in plan:
-        click.echo(f"# {line}")
-
-
-def loop_plan(recipe: Recipe, output_dir: Path) -> list[str]:
-    """What the whole loop would do, in words."""
-    tasks, sampling = recipe.tasks, recipe.sampling
-    rounds = [
-        f"round {number}: sample {sampling.n} programs a task from {source}, run the tests, train the reranker, train "
-        f"a policy by PPO ({recipe.ppo.steps} steps)"
-        for number in range(1, recipe.loop.rounds + 1)
-        for source in ["the SFT generator" if number == 1 else f"the policy of round {number - 1}"]
-    ]
-    return [
-        f"would run in {output_dir}" + (" (goes on with the run there)" if output_dir.exists() else ""),
-        f"generator: {recipe.model.generator}, fine-tuned on {tasks.train}",
-        *rounds,
-        f"measure on {tasks.evaluation}: {recipe.evaluation.n} samples a task",
-    ]
 
 
 def finish(run_dir: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rewardranker.cli import common
+from rewardranker.cli import common, plan
 
 if TYPE_CHECKING:
     from rewardranker.ranking import Precomputed
@@ -40,10 +40,12 @@ def command(
     recipe = common.load(config, overrides)
     name = name or recipe.tasks.evaluation
     common.require_files(samples, verdicts, *rankings)
-    tasks = load_tasks(name, None, recipe.tasks.seed)
     if dry_run:
-        common.show_plan(recipe, [f"would measure {len(rankings)} rankers on {samples}"], ("evaluation",))
+        does = f"would measure {len(rankings)} rankers on {samples}"
+        sets = plan.task_sets(recipe.tasks.seed, {"--tasks": (name, None)})
+        plan.show(recipe, [does, *sets], ("evaluation",))
         return
+    tasks = load_tasks(name, None, recipe.tasks.seed)
     from rewardranker.evaluation import evaluate
     from rewardranker.preference import canonical_program
     from rewardranker.ranking import MeanLogProbability, Shortest

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from rewardranker.cli import common
+from rewardranker.cli import common, plan
 
 
 @click.command(short_help="Run the tests of programs: SAMPLES.jsonl -> VERDICTS.jsonl")
@@ -37,11 +37,12 @@ def command(
     recipe = common.load(config, (*overrides, *options))
     name = name or recipe.tasks.train
     common.require_files(samples)
-    tasks = load_tasks(name, None, recipe.tasks.seed)
     if dry_run:
-        plan = f"would judge the programs of {samples} by the tests of {name} ({len(tasks)} tasks) into {output}"
-        common.show_plan(recipe, [plan], ("judge", "launch"))
+        does = f"would judge the programs of {samples} into {output}"
+        sets = plan.task_sets(recipe.tasks.seed, {"--tasks": (name, None)})
+        plan.show(recipe, [does, *sets], ("judge", "launch"))
         return
+    tasks = load_tasks(name, None, recipe.tasks.seed)
     from rewardranker.execution import PythonJudge, judge_to_file
     from rewardranker.progress import Progress
 

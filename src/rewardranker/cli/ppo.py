@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from rewardranker.cli import common
+from rewardranker.cli import common, plan
 
 SECTIONS = ("model", "prompt", "tasks", "sampling", "judge", "ppo")
 
@@ -32,14 +32,22 @@ def command(
 
     recipe = common.load(config, overrides)
     options = recipe.tasks
-    tasks = load_tasks(options.train, options.train_limit, options.seed)
-    validation = load_tasks(options.validation, options.validation_limit, options.seed)
     if recipe.ppo.reward.get("reward") and reward is None:
         raise click.UsageError("ppo.reward names the reward model: give --reward, or other weights")
     if dry_run:
-        plan = f"would train {model} on {len(tasks)} tasks against {dict(recipe.ppo.reward)} into {output_dir / 'ppo'}"
-        common.show_plan(recipe, [plan], (*SECTIONS, "launch"))
+        sets = {
+            "tasks.train": (options.train, options.train_limit),
+            "tasks.validation": (options.validation, options.validation_limit),
+        }
+        lines = [
+            f"would train {model} against {dict(recipe.ppo.reward)} into {output_dir / 'ppo'}",
+            *plan.task_sets(options.seed, sets),
+            *plan.models({"--model": model, "--reward": reward}),
+        ]
+        plan.show(recipe, lines, (*SECTIONS, "launch"))
         return
+    tasks = load_tasks(options.train, options.train_limit, options.seed)
+    validation = load_tasks(options.validation, options.validation_limit, options.seed)
     from rewardranker.execution import PythonJudge
     from rewardranker.models import load_causal_lm
     from rewardranker.policy import build_reward, train_ppo

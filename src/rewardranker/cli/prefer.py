@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rewardranker.cli import common
+from rewardranker.cli import common, plan
 
 if TYPE_CHECKING:
     from rewardranker.config import Recipe
@@ -49,11 +49,16 @@ def command(
     common.require_files(samples, verdicts, groups)
     if groups is not None and reward is None:
         raise click.UsageError("--groups is the data that mined programs are added to: give --reward too")
-    tasks = load_tasks(name, None, recipe.tasks.seed)
     if dry_run:
         how = f"mine by the scores of {reward}" if reward else "group"
-        common.show_plan(recipe, [f"would {how} the programs of {samples} into {output}"], ("preference", "launch"))
+        lines = [
+            f"would {how} the programs of {samples} into {output}",
+            *plan.task_sets(recipe.tasks.seed, {"--tasks": (name, None)}),
+            *plan.models({"--reward": reward}),
+        ]
+        plan.show(recipe, lines, ("preference", "launch"))
         return
+    tasks = load_tasks(name, None, recipe.tasks.seed)
     drawn, judged = list(read_records(samples, Sample)), list(read_records(verdicts, Verdict))
     with_samples = {sample.task_id for sample in drawn}
     tasks = [task for task in tasks if task.task_id in with_samples]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from rewardranker.cli import common
+from rewardranker.cli import common, plan
 
 RECIPE = "quickstart"
 
@@ -30,7 +30,7 @@ def command(config: str | None, overrides: tuple[str, ...], dry_run: bool, outpu
     """Run the recipe `quickstart` (or another --config) and print what came out; writes DIR/report.html."""
     recipe = common.load(config or RECIPE, overrides)
     if dry_run:
-        common.show_plan(recipe, common.loop_plan(recipe, output_dir))
+        plan.show(recipe, plan.loop(recipe, output_dir))
         return
     common.hide_loading_bars()
     if ablations:

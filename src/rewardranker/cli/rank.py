@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from rewardranker.cli import common
+from rewardranker.cli import common, plan
 
 
 @click.command(short_help="Score programs and pick the best: SAMPLES.jsonl -> RANKINGS.jsonl")
@@ -36,10 +36,15 @@ def command(
     recipe = common.load(config, overrides)
     name = name or recipe.tasks.evaluation
     common.require_files(samples)
-    tasks = load_tasks(name, None, recipe.tasks.seed)
     if dry_run:
-        common.show_plan(recipe, [f"would rank the programs of {samples} by {reward} into {output}"], ("launch",))
+        lines = [
+            f"would rank the programs of {samples} by {reward} into {output}",
+            *plan.task_sets(recipe.tasks.seed, {"--tasks": (name, None)}),
+            *plan.models({"--reward": reward}),
+        ]
+        plan.show(recipe, lines, ("launch",))
         return
+    tasks = load_tasks(name, None, recipe.tasks.seed)
     from rewardranker.ranking import Ranker, Reward, SumLogProbability, Weighted
     from rewardranker.reward import RewardRanker
     from rewardranker.runs import read_records, write_records

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from rewardranker.cli import common
+from rewardranker.cli import common, plan
 
 SECTIONS = ("model", "prompt", "reward")
 
@@ -35,8 +35,9 @@ def command(
     output = output_dir / "reward"
     if dry_run:
         pairs = sum(group.pairs for group in train)
-        plan = f"would train {model} on {len(train)} groups ({pairs} pairs) of {groups} into {output}"
-        common.show_plan(recipe, [plan], (*SECTIONS, "launch"))
+        plan.check_adapters(recipe)
+        does = f"would train {model} on {len(train):,} groups ({pairs:,} pairs) of {groups} into {output}"
+        plan.show(recipe, [does, *plan.models({"--model": model})], (*SECTIONS, "launch"))
         return
     from rewardranker.progress import Progress
     from rewardranker.reward import train_reward

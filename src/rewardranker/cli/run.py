@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from rewardranker.cli import common
+from rewardranker.cli import common, plan
 
 
 @click.command(short_help="The whole self-training loop of a recipe.")
@@ -16,7 +16,7 @@ def command(config: str | None, overrides: tuple[str, ...], dry_run: bool, outpu
     """Run the whole self-training loop, or go on with the one in DIR; writes DIR/report.html."""
     recipe = common.load(config, overrides)
     if dry_run:
-        common.show_plan(recipe, common.loop_plan(recipe, output_dir))
+        plan.show(recipe, plan.loop(recipe, output_dir))
         return
     from rewardranker.selftraining import self_train
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from rewardranker.cli import common
+from rewardranker.cli import common, plan
 
 
 @click.command(short_help="Draw programs for tasks: -> SAMPLES.jsonl")
@@ -35,12 +35,16 @@ def command(
     model, name = model or recipe.model.generator, name or recipe.tasks.train
     if model == "scratch":
         raise click.UsageError("the recipe's generator is trained from nothing: give --model, a folder made by `sft`")
-    tasks = load_tasks(name, limit, recipe.tasks.seed)
     sampling = recipe.sampling
     if dry_run:
-        plan = f"would draw {sampling.n} programs for each of {len(tasks)} tasks of {name} from {model} into {output}"
-        common.show_plan(recipe, [plan], ("prompt", "sampling", "launch"))
+        lines = [
+            f"would draw {sampling.n} programs for each task from {model} into {output}",
+            *plan.task_sets(recipe.tasks.seed, {"--tasks": (name, limit)}),
+            *plan.models({"--model": model}),
+        ]
+        plan.show(recipe, lines, ("prompt", "sampling", "launch"))
         return
+    tasks = load_tasks(name, limit, recipe.tasks.seed)
     from rewardranker.generation import TransformersSampler, sample_to_file
     from rewardranker.models import load_causal_lm
     from rewardranker.progress import Progress

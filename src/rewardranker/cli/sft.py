@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rewardranker.cli import common
+from rewardranker.cli import common, plan
 
 if TYPE_CHECKING:
     from rewardranker.config import Recipe
@@ -37,11 +37,12 @@ def command(config: str | None, overrides: tuple[str, ...], dry_run: bool, data:
     """Fine-tune the recipe's model.generator (or train it from scratch) on correct programs."""
     recipe = common.load(config, overrides)
     common.require_files(data)
-    examples = _examples(recipe, data)
     output = output_dir / "model"
     if dry_run:
-        plan = f"would train {recipe.model.generator} on {len(examples)} examples into {output}"
-        common.show_plan(recipe, [plan], (*SECTIONS, "launch"))
+        plan.check_adapters(recipe)
+        source = f"{len(_examples(recipe, data)):,} examples of {data}" if data else plan.sft_examples(recipe)
+        does = f"would train {recipe.model.generator} on {source} into {output}"
+        plan.show(recipe, [does, *plan.models({"model.generator": recipe.model.generator})], (*SECTIONS, "launch"))
         return
     from rewardranker.policy import train_sft
     from rewardranker.policy.sft import sft_figures
@@ -49,6 +50,7 @@ def command(config: str | None, overrides: tuple[str, ...], dry_run: bool, data:
     from rewardranker.runs import RunDirectory
     from rewardranker.selftraining import start_model
 
+    examples = _examples(recipe, data)
     with RunDirectory(output_dir, "sft", common.training_options(recipe, SECTIONS, data=data)) as run:
 
         def work() -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from rewardranker.tasks.decontamination import Overlap, OverlapReport, overlap, remove_overlap
 from rewardranker.tasks.examples import sft_examples
-from rewardranker.tasks.loaders import load_tasks
+from rewardranker.tasks.loaders import load_tasks, needs_hub
 from rewardranker.tasks.synthetic import corpus, synthetic_tasks
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "OverlapReport",
     "corpus",
     "load_tasks",
+    "needs_hub",
     "overlap",
     "remove_overlap",
     "sft_examples",

@@ -11,7 +11,7 @@ from rewardranker.errors import ConfigError, DataError
 from rewardranker.runs import read_records
 from rewardranker.tasks.humaneval import humaneval_tasks
 from rewardranker.tasks.mbpp import SPLITS as MBPP_SPLITS
-from rewardranker.tasks.mbpp import mbpp_tasks
+from rewardranker.tasks.mbpp import check_hub, mbpp_tasks
 from rewardranker.tasks.synthetic import SPLITS as SYNTHETIC_SPLITS
 from rewardranker.tasks.synthetic import synthetic_tasks
 from rewardranker.types import Task
@@ -53,6 +53,20 @@ def load_tasks(name: str, limit: int | None = None, seed: int = 0) -> list[Task]
         + (f"; did you mean '{near[0]}'?" if near else "")
         + f"; known: {', '.join(NAMES)}, mbpp:SPLIT:FILE, or a .jsonl file of tasks"
     )
+
+
+def needs_hub(name: str) -> bool:
+    """Whether `load_tasks` would ask the hub for these tasks.
+
+    Raises:
+        ConfigError: no such split.
+        MissingExtraError: the package that asks the hub is not installed.
+    """
+    source, _, split = name.partition(":")
+    if source != "mbpp" or ":" in split:
+        return False
+    check_hub(split)
+    return True
 
 
 def _unique(tasks: Iterable[Task], where: str) -> list[Task]:

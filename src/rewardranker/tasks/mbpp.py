@@ -10,6 +10,7 @@ import builtins
 import dataclasses
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from rewardranker.errors import ConfigError, DataError, MissingExtraError, ModelError
 from rewardranker.runs import from_row, read_records
@@ -41,8 +42,7 @@ def mbpp_tasks(split: str, file: str | None = None) -> Iterator[Task]:
         MissingExtraError: no file is given and `datasets` is not installed.
         ModelError: the hub can't be reached.
     """
-    if split not in SPLITS:
-        raise ConfigError(f"mbpp:{split}: no such split; known: {', '.join(SPLITS)}")
+    _check_split(split)
     if file is None:
         yield from map(mbpp_task, _hub(split))
         return
@@ -54,6 +54,18 @@ def mbpp_tasks(split: str, file: str | None = None) -> Iterator[Task]:
             yield mbpp_task(row)
     if not found:
         raise DataError(f"{file}: no task of MBPP's split '{split}' (task_id {first} to {last})")
+
+
+def check_hub(split: str) -> None:
+    """Refuse what `mbpp_tasks` would refuse before it asks the hub.
+
+    Raises:
+        ConfigError: no such split.
+        MissingExtraError: `datasets` is not installed.
+    """
+    _check_split(split)
+    if find_spec("datasets") is None:
+        raise MissingExtraError("datasets", "hub")
 
 
 def mbpp_task(row: Row) -> Task:
@@ -101,6 +113,11 @@ def called_function(assertion: str, where: str = "assertion") -> str:
     if names:
         return min(names, key=lambda name: hasattr(builtins, name))  # the first of equals
     raise DataError(f"{where}: no function call found in the first assertion: {assertion[:200]}")
+
+
+def _check_split(split: str) -> None:
+    if split not in SPLITS:
+        raise ConfigError(f"mbpp:{split}: no such split; known: {', '.join(SPLITS)}")
 
 
 def _unix(text: str) -> str:
