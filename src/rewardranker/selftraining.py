@@ -230,6 +230,8 @@ class Loop:
                 self.recipe.ppo,
                 self.recipe.prompt,
                 folder / "ppo",
+                lora_rank=self.recipe.model.lora_rank,
+                lora_alpha=self.recipe.model.lora_alpha,
                 progress=self.progress,
                 device=self.device,
                 round=round,

@@ -88,6 +88,26 @@ def test_one_token_policies_converge_to_the_kl_optimum(tmp_path):
     assert distance_to_optimum(beta / 2) > 0.1
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_lora_finds_the_rewarded_token_and_leaves_a_plain_model(tmp_path, dtype):
+    """On bfloat16 weights too: the adapters are float32."""
+    pytest.importorskip("peft")
+    model, reference = (world.new_model(world.new_tokenizer()).to(dtype) for _ in range(2))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    options = world.options(steps=30, tasks_per_step=8, evaluate_every=10, kl=0.01, learning_rate=1e-2)
+    result = world.run(tmp_path, options, model=model, reference=reference, lora_rank=8, lora_alpha=16)
+    assert result.figures["sft_pass_rate"] < 0.5
+    assert result.figures["pass_rate"] > 0.9
+    saved = AutoModelForCausalLM.from_pretrained(result.path)
+    assert saved.dtype == dtype
+    assert saved.state_dict().keys() == before.keys()
+    changed = {name for name, tensor in saved.state_dict().items() if not tensor.equal(before[name])}
+    assert changed == {name for name in before if "_proj" in name}  # embeddings, norms and head stand still
+    # What was saved writes what was measured.
+    samples = world.Roller(world.new_tokenizer())(saved, world.new_tasks(4, "v"), 16, seed=1, temperature=1.0)
+    assert np.mean(["c" in s.completion.split() for group in samples for s in group]) > 0.85
+
+
 # --- exactness ----------------------------------------------------------------------------------------------------
 
 

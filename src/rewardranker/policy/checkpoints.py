@@ -7,6 +7,7 @@ with the best pass rate so far), and at the end `policy/` (that policy) and `res
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import json
 import shutil
@@ -20,6 +21,7 @@ import torch
 from rewardranker import runs
 from rewardranker.config import PPOOptions
 from rewardranker.errors import RunDirectoryError
+from rewardranker.training import merged
 from rewardranker.types import Task
 
 
@@ -39,7 +41,12 @@ class PPOState:
 
 
 def run_identity(
-    options: PPOOptions, tasks: Sequence[Task], validation_tasks: Sequence[Task], round: int
+    options: PPOOptions,
+    tasks: Sequence[Task],
+    validation_tasks: Sequence[Task],
+    round: int,
+    lora_rank: int,
+    lora_alpha: int,
 ) -> dict[str, Any]:
     """What must be equal for a checkpoint to be gone on from."""
     ids = "\n".join([*(t.task_id for t in tasks), "", *(t.task_id for t in validation_tasks)])
@@ -47,6 +54,7 @@ def run_identity(
         "options": options.model_dump(mode="json"),
         "tasks": hashlib.sha256(ids.encode()).hexdigest(),
         "round": round,
+        "lora": [lora_rank, lora_alpha],
     }
 
 
@@ -85,7 +93,11 @@ def load_state(
 
 
 def save_policy(folder: Path, step: int, policy: Any, tokenizer: Any) -> None:
-    """Write `folder/best-STEP`: a plain transformers model with its tokenizer."""
+    """Write `folder/best-STEP`: a plain transformers model, with its adapters added in, and its tokenizer.
+
+    Adapters are added into a copy: taking them out of half-precision weights again would not give back the same ones.
+    """
+    policy = merged(copy.deepcopy(policy)) if hasattr(policy, "peft_config") else policy
     with _no_progress_bar(), runs.replacing_folder(folder / f"best-{step}") as new:
         policy.save_pretrained(new)
         tokenizer.save_pretrained(new)
@@ -144,7 +156,7 @@ def _check_identity(folder: Path, saved: Mapping[str, Any], identity: Mapping[st
         return
     old, new = saved["options"], identity["options"]
     changed = [f"ppo.{key}: was {old.get(key)!r}, now {new[key]!r}" for key in new if old.get(key) != new[key]]
-    changed += [name for name in ("tasks", "round") if saved[name] != identity[name]]
+    changed += [name for name in ("tasks", "round", "lora") if saved[name] != identity[name]]
     raise RunDirectoryError(
         f"{folder} holds a PPO with other options or data ({'; '.join(changed)}): give the same ones to go on, or "
         "choose another --output-dir"

@@ -10,7 +10,7 @@ Sources: Schulman et al. 2017 (PPO), Ziegler et al. 2019 (token-level KL penalty
 any time loses the steps since the last measurement, and the same call ends with the same weights and metrics.
 Not guaranteed: that the reported best pass rate is unbiased (it is the best of several noisy ones: measure again on
 other tasks); equal bits on another machine, device, or number of threads; good training of float16 or bfloat16
-weights at small learning rates, whose updates get lost in rounding.
+weights at small learning rates, whose updates get lost in rounding: train LoRA adapters on those, which are float32.
 
 Metrics, one JSON line a step in `metrics.jsonl` (line 0 is the start, with the measurement alone). "Episode" is one
 sampled program; sums over an episode's tokens are averaged over the step's episodes. A healthy run: scores and
@@ -79,6 +79,7 @@ from rewardranker.policy.rollouts import (
 from rewardranker.policy.value_head import ValueHead
 from rewardranker.progress import Silent
 from rewardranker.prompts import encode_prompt
+from rewardranker.training import with_lora
 from rewardranker.types import Judge, ProgressReporter, RewardFunction, Task
 
 Metrics = dict[str, float]
@@ -114,6 +115,8 @@ def train_ppo(
     prompt: PromptOptions,
     output_dir: str | Path,
     *,
+    lora_rank: int = 0,
+    lora_alpha: int = 32,
     progress: ProgressReporter | None = None,
     device: str = "cpu",
     round: int = 1,
@@ -126,6 +129,7 @@ def train_ppo(
         tasks: each step draws `options.tasks_per_step` of them; nearly all are seen before any comes again.
         validation_tasks: decide which step is the result, and fix the reward's scale.
         rollout: draws the programs (`max_new_tokens` is its own).
+        lora_rank: above 0, train LoRA adapters of that rank only and add them into the weights of the policies saved.
         output_dir: see `checkpoints`. The same call goes on where it stopped, or returns the finished result.
         round: round of self-training, which shifts the random streams of tasks and rollouts.
 
@@ -135,17 +139,19 @@ def train_ppo(
         DataError: fewer tasks than `tasks_per_step`, no validation tasks, or a rollout that does not fit.
         ModelError: the model's logits are not its head applied to its last hidden states.
         RunDirectoryError: `output_dir` holds a PPO with other options or data.
+        MissingExtraError: LoRA without peft.
     """
     output_dir = Path(output_dir)
     progress = progress or Silent()
     _check_tasks(tasks, validation_tasks, options)
-    identity = checkpoints.run_identity(options, tasks, validation_tasks, round)
+    identity = checkpoints.run_identity(options, tasks, validation_tasks, round, lora_rank, lora_alpha)
     figures = checkpoints.finished(output_dir, identity)
     if figures is not None:
         return PPOResult(output_dir / "policy", figures["step"], _history(output_dir), figures)
 
     reference = copy.deepcopy(reference) if reference is policy else reference
     policy, reference = policy.to(device).eval(), reference.to(device).eval()  # no dropout: ratios start at exactly 1
+    adapted = with_lora(policy, lora_rank, lora_alpha, "CAUSAL_LM", options.seed).eval() if lora_rank else policy
     check_head(policy, tokenizer.pad_token_id)
     value_head = ValueHead(policy.get_output_embeddings().weight.shape[1], options.seed).to(device)
     groups = [
@@ -167,7 +173,7 @@ def train_ppo(
             mean, deviation = reward_scale(rewards, samples, options)
             rate = float(passed.mean())
             state = PPOState(options.kl, mean, deviation, sft_pass_rate=rate, best_pass_rate=rate)
-            checkpoints.save_policy(output_dir, 0, policy, tokenizer)
+            checkpoints.save_policy(output_dir, 0, adapted, tokenizer)
             metrics = validation.metrics(samples, passed, rewards, state)
             log.append([{"step": 0, "episode": 0, **metrics, **clock.seconds}])
             checkpoints.save_state(output_dir, identity, state, policy, value_head, optimizer)
@@ -250,7 +256,7 @@ def train_ppo(
                 if metrics["validation/pass_rate"] > state.best_pass_rate:
                     state.best_pass_rate, state.best_step = metrics["validation/pass_rate"], step
                     state.measurements_without_gain = 0
-                    checkpoints.save_policy(output_dir, step, policy, tokenizer)
+                    checkpoints.save_policy(output_dir, step, adapted, tokenizer)
             log.append([{"step": step, "episode": step * len(samples), **metrics, **clock.seconds}])
             if measured:
                 checkpoints.save_state(output_dir, identity, state, policy, value_head, optimizer)
