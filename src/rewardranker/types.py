@@ -41,9 +41,9 @@ class StdioTest:
 class Task:
     """A programming problem with the tests that decide it.
 
-    `tests` is either source code that decides the whole program (HumanEval's `def check(candidate)`, a unittest
-    class, MultiPL-E's test text) or a list of `assert` statements counted one by one (MBPP). `inputs` is used
-    instead by whole-program tasks.
+    `tests` is either source code that decides the whole program (HumanEval's `def check(candidate)`, MultiPL-E's
+    test text) or a list of `assert` statements counted one by one (MBPP). `inputs` is used instead by whole-program
+    tasks.
     """
 
     task_id: str

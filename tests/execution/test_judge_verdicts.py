@@ -268,6 +268,18 @@ def test_items_are_taken_as_they_are_needed(pool: PythonJudge) -> None:
     assert [v.status for v in pool.judge([(task, sample_of("def f(): return 2"))])] == ["passed"]
 
 
+UNITTEST = """
+import unittest
+
+class Adds(unittest.TestCase):
+    def test_one(self):
+        self.assertEqual(f(1), 2)
+
+if __name__ == "__main__":
+    unittest.main()
+"""
+
+
 @pytest.mark.parametrize(
     ("task", "words"),
     [
@@ -275,6 +287,8 @@ def test_items_are_taken_as_they_are_needed(pool: PythonJudge) -> None:
         (Task("t", "", language="rust", tests="x"), "rust"),
         (Task("t", "", tests="def check(candidate): pass"), "entry_point"),
         (Task("t", "", entry_point="f", tests=("assert f( == 1",)), "do not compile"),
+        (Task("t", "", entry_point="f", tests="def check(candidate): pass"), "'t' .* can't fail"),
+        (Task("t", "", entry_point="f", tests=UNITTEST), "'t' .* class Adds: unittest classes are not supported yet"),
         (Task("other", "", entry_point="f", tests=("assert f() == 1",)), "'t'"),
     ],
 )

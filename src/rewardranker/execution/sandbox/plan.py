@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any
 
+from .failing import can_fail, unittest_class
+
 _BUILTINS = frozenset(dir(builtins))
 
 
@@ -74,8 +76,7 @@ def make_plan(task: dict[str, Any]) -> Plan:
         raise BadTests(f"its tests or setup do not compile ({type(error).__name__}: {error})") from None
     plan.entry_point = task["entry_point"] or _builtin_entry_point(parts, loads - defined - _BUILTINS)
     free = loads - defined - _BUILTINS - {plan.entry_point}
-    if plan.calls_check and plan.entry_point is None:
-        raise BadTests("its tests define check(candidate), so it needs an entry_point")
+    _refuse_tests_that_pass_everything(plan, [setup, *parts])
     plan.modules = sorted(free & sys.stdlib_module_names)
     free -= set(plan.modules)
     helpers = _prompt_definitions(task["prompt"], plan.entry_point) if free else None
@@ -88,6 +89,22 @@ def make_plan(task: dict[str, Any]) -> Plan:
         plan.prelude.append(compile(setup, "<setup>", "exec", dont_inherit=True))
     plan.names = sorted(free | ({plan.entry_point} if plan.entry_point else set()))
     return plan
+
+
+def _refuse_tests_that_pass_everything(plan: Plan, parts: list[ast.Module]) -> None:
+    if plan.calls_check and plan.entry_point is None:
+        raise BadTests("its tests define check(candidate), so it needs an entry_point")
+    name = unittest_class(parts)
+    if name is not None:
+        raise BadTests(
+            f"its tests define the unittest class {name}: unittest classes are not supported yet; write assert "
+            "statements, or a function check(candidate)"
+        )
+    if not can_fail(parts, *["check"] * plan.calls_check):
+        raise BadTests(
+            "its tests can't fail, so every program would pass: nothing that runs asserts, raises or exits (functions "
+            "that nothing calls are not run, but for check(candidate))"
+        )
 
 
 def _names(source: str) -> tuple[set[str], set[str]]:
