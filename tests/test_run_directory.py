@@ -225,6 +225,37 @@ def test_a_kill_between_the_renames_of_a_checkpoint_loses_nothing(tmp_path: Path
     assert recover_folder(tmp_path / "never") is None
 
 
+def write_folder(path: Path) -> None:
+    with replacing_folder(path) as new:
+        (new / "whole").write_text("1")
+
+
+KILLED_WHILE_WRITING = {
+    "file": "write_records(sys.argv[1], (os.kill(os.getpid(), 9) or {} for _ in range(1)))",
+    "folder": "with replacing_folder(sys.argv[1]) as new: (new / 'half').write_text('1'); os.kill(os.getpid(), 9)",
+}
+WRITTEN_AGAIN: dict[str, Callable[[Path], object]] = {
+    "file": lambda path: write_text(path, "new"),
+    "folder": write_folder,
+}
+
+
+@pytest.mark.parametrize("kind", KILLED_WHILE_WRITING)
+def test_what_a_kill_left_is_removed_when_the_name_is_written_again(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "name"
+    code = (
+        f"import os, sys\nfrom rewardranker.runs import replacing_folder, write_records\n{KILLED_WHILE_WRITING[kind]}"
+    )
+    assert python(code, path).returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    (tmp_path / left.name.replace(".name.", ".other.name.")).write_text("of another name")
+    (tmp_path / f".name.{os.getppid()}.tmp").write_text("of a running process")
+    WRITTEN_AGAIN[kind](path)
+    assert not left.exists()
+    assert (tmp_path / left.name.replace(".name.", ".other.name.")).exists()
+    assert (tmp_path / f".name.{os.getppid()}.tmp").exists()
+
+
 # --- the append-only log ----------------------------------------------------------------------------------------
 
 

@@ -2,7 +2,8 @@
 
 Guarantees: a file that has its final name is complete (`write_*` write beside it, sync, rename); a `RecordLog` loses
 at most the records that were not yet appended and never shows a half-written line; two processes never write to one
-run directory. Not guaranteed: safety on filesystems without working `flock` or atomic rename.
+run directory. Not guaranteed: safety on filesystems without working `flock` or atomic rename, or two machines that
+write one file at the same time.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import json
 import math
 import os
 import platform
+import re
 import shutil
 import time
 import types
@@ -212,6 +214,7 @@ def _replacing(path: Path) -> Iterator[typing.TextIO]:
     try:
         with _disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+            _remove_leftovers(path)
             with temporary.open("w", encoding="utf-8") as file:
                 yield file
                 file.flush()
@@ -234,6 +237,7 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
     with _disk_errors(path):
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
+        _remove_leftovers(path)
         try:
             yield temporary
             for file in temporary.rglob("*"):
@@ -248,6 +252,29 @@ def replacing_folder(path: str | Path) -> Iterator[Path]:
             shutil.rmtree(old, ignore_errors=True)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what processes that a kill ended while they wrote `path` left beside it; running ones keep theirs."""
+    name = re.compile(re.escape(f".{path.name}.") + r"(\d{1,9})\.tmp")
+    for entry in os.scandir(path.parent):
+        match = name.fullmatch(entry.name)
+        if match is None or _is_running(int(match[1])):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path, ignore_errors=True)
+        else:
+            Path(entry.path).unlink(missing_ok=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)  # sends nothing, only asks
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's
+        return True
+    return True
 
 
 def recover_folder(path: str | Path) -> Path | None:
