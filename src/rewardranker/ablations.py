@@ -22,7 +22,7 @@ from rewardranker.measuring import Floats, Population, collect, distinct_share, 
 from rewardranker.models import new_llama
 from rewardranker.policy import train_sft
 from rewardranker.preference import merge_groups, mine, usable
-from rewardranker.report import ablation_table
+from rewardranker.report import ablation_table, write_report
 from rewardranker.reward import RewardRanker
 from rewardranker.runs import read_records, write_json, write_records
 from rewardranker.selftraining import Loop, open_loop
@@ -61,6 +61,7 @@ def run_ablations(recipe: Recipe, output_dir: Path, progress: ProgressReporter |
     ]
     document = {"seeds": SEEDS, "tasks": recipe.tasks.evaluation_limit, "rows": rows}
     write_json(output_dir / "ablations.json", document)
+    write_report(output_dir)
     print(ablation_table(document))
     return output_dir
 

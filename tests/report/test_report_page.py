@@ -104,7 +104,57 @@ def test_summary_says_when_no_ranker_helps() -> None:
     for ranker in document["populations"][1]["rankers"]:
         if ranker["key"] not in ("mean", "oracle"):
             ranker["mean"] = 0.4
-    assert "No ranker beats drawing at random" in summary(parse_figures(document))[1]
+    assert ["No ranker beats drawing at random" in s for s in summary(parse_figures(document))] == [0, 0, 1, 0]
+
+
+def test_the_summary_is_of_the_system_that_was_declared_not_of_the_best(page: str) -> None:
+    document = evaluation()
+    for population in document["populations"]:
+        shown = {ranker["key"]: ranker for ranker in population["rankers"]}
+        shown["logprob"]["mean"] = 0.97
+    whole, *each = summary(parse_figures(document))
+    assert "named before it was measured (policy, round 2, the best of 8 by reranker 2 + log-probability)" in whole
+    assert "solves 90.0 %" in whole
+    assert "greedy programs solve 73.0 %" in whole
+    for sentence, declared in zip(each, ("91.0", "82.0", "90.0"), strict=True):
+        assert f"the best of 8 by reranker 2 + log-probability solves {declared} %" in sentence
+        assert "Best here, picked after the fact on these tasks: mean log-probability, 97.0 %" in sentence
+    assert whole.replace("'", "&#39;") in page
+
+
+def test_the_last_round_is_the_highest_number_not_the_last_word() -> None:
+    document = evaluation()
+    for number in (9, 10):
+        document["populations"].append(document["populations"][0] | {"key": f"policy-{number}", "title": f"P{number}"})
+    assert "(P10, " in summary(parse_figures(document))[0]
+
+
+def test_a_ranker_picked_after_the_fact_says_so_where_nothing_was_declared() -> None:
+    document = evaluation()
+    document["populations"] = document["populations"][:1]
+    (sentence,) = summary(parse_figures(document))
+    assert "picked after the fact" in sentence
+
+
+def test_ablations_are_shown_where_they_are(run_dir: Path, page: str, tmp_path: Path) -> None:
+    assert 'id="ablations"' not in page
+    row = {"arm": "PPO, <KL> 0.2", "population": "policy", "figure": "greedy", "values": [0.2, 0.25, 0.45]}
+    folder = shutil.copytree(run_dir, tmp_path / "run")
+    (folder / "ablations.json").write_text(json.dumps({"seeds": 3, "rows": [row]}))
+    text = write_report(folder).read_text()
+    section = text.split('id="ablations"')[1].split("</table>")[0]
+    assert re.findall(r"<td>(?:<b>)?([^<]*)", section) == [
+        "PPO, &lt;KL&gt; 0.2",
+        "policy",
+        "greedy",
+        "30.0",
+        "20.0",
+        "45.0",
+    ]
+    links = Links()
+    links.feed(text)
+    assert links.open == []
+    assert "#ablations" in links.loaded
 
 
 def test_a_run_with_the_least_figures_has_a_page(tmp_path: Path) -> None:

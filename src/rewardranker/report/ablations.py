@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,32 @@ class Row:
     values: tuple[float, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ShownRow:
+    """A row in words: what repeats the row above is empty, the figure is summed up over the seeds."""
+
+    arm: str
+    population: str
+    figure: str
+    mean: str
+    lowest: str
+    highest: str
+
+
+def ablation_rows(document: Mapping[str, Any]) -> Iterator[ShownRow]:
+    """The rows of a parsed `ablations.json`, as a table shows them.
+
+    Raises:
+        DataError: a row lacks a column.
+    """
+    before: tuple[str, str] = ("", "")
+    for index, raw in enumerate(document["rows"]):
+        row = from_row(raw, Row, f"ablations.json: row {index}")
+        same_arm, same_population = row.arm == before[0], (row.arm, row.population) == before
+        yield ShownRow("" if same_arm else row.arm, "" if same_population else row.population, row.figure, *_cells(row))
+        before = row.arm, row.population
+
+
 def ablation_table(document: Mapping[str, Any], width: int = 100) -> str:
     """Mean over the seeds, and the lowest and the highest seed, for every arm, population and figure.
 
@@ -41,15 +67,10 @@ def ablation_table(document: Mapping[str, Any], width: int = 100) -> str:
         table.add_column(title, overflow="fold")
     for title in ("mean", "lowest", "highest"):
         table.add_column(title, justify="right", no_wrap=True)
-    before: tuple[str, str] = ("", "")
-    for index, raw in enumerate(document["rows"]):
-        row = from_row(raw, Row, f"ablations.json: row {index}")
-        same_arm, same_population = row.arm == before[0], (row.arm, row.population) == before
-        if before[0] and not same_arm:
+    for number, row in enumerate(ablation_rows(document)):
+        if row.arm and number:
             table.add_section()
-        titles = ("" if same_arm else row.arm, "" if same_population else row.population, row.figure)
-        table.add_row(*titles, *_cells(row.figure, row.values))
-        before = row.arm, row.population
+        table.add_row(row.arm, row.population, row.figure, row.mean, row.lowest, row.highest)
     buffer = io.StringIO()
     console = Console(file=buffer, width=width, color_system=None, highlight=False, emoji=False, markup=False)
     console.print(f"{document['seeds']} seeds; shares in %")
@@ -57,8 +78,8 @@ def ablation_table(document: Mapping[str, Any], width: int = 100) -> str:
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
 
 
-def _cells(figure: str, values: Sequence[float]) -> list[str]:
-    summary = [statistics.fmean(values), min(values), max(values)]
-    if figure.startswith(NOT_SHARES):
+def _cells(row: Row) -> list[str]:
+    summary = [statistics.fmean(row.values), min(row.values), max(row.values)]
+    if row.figure.startswith(NOT_SHARES):
         return [shown(value) for value in summary]
     return [percent(value) for value in summary]

@@ -6,10 +6,11 @@ Shares are in [0, 1]; `low` and `high` bound the interval of the document's `con
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rewardranker.errors import DataError
 from rewardranker.runs import from_row
@@ -124,12 +125,29 @@ class Evaluation:
     examples: tuple[Example, ...] = ()
     notes: tuple[str, ...] = ()
 
+    @property
+    def system(self) -> tuple[Population, Ranker] | None:
+        """What the loop is for, named before anything is measured: the last policy's samples, ranked by the last
+        reward model + log-probability. None where the figures are not a loop's."""
+        population = _last(self.populations, r"policy-(\d+)")
+        ranker = _last(population.rankers, r"reward-(\d+)\+logprob") if population else None
+        return (population, ranker) if population and ranker else None
+
     def ranker_titles(self) -> dict[str, str]:
         """Key and title of every ranker of any population, in order of first appearance, the oracle last."""
         titles = {ranker.key: ranker.title for population in self.populations for ranker in population.rankers}
         if "oracle" in titles:
             titles["oracle"] = titles.pop("oracle")
         return titles
+
+
+Keyed = TypeVar("Keyed", Population, Ranker)
+
+
+def _last(items: Sequence[Keyed], pattern: str) -> Keyed | None:
+    """The one of the last round, among those whose key matches; the pattern's group is the round."""
+    rounds = {int(match[1]): item for item in items if (match := re.fullmatch(pattern, item.key))}
+    return rounds[max(rounds)] if rounds else None
 
 
 def parse_figures(document: Mapping[str, Any], where: str = FILE) -> Evaluation:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rewardranker.report import plots, words
+from rewardranker.report.ablations import ablation_rows
 from rewardranker.report.figures import (
     Difference,
     Evaluation,
@@ -30,7 +31,8 @@ def write_report(run_dir: str | Path, output: str | Path | None = None) -> Path:
     """Write the page of a measured run.
 
     Args:
-        run_dir: holds `evaluation.json`; PPO metrics, `manifest.json` and `recipe.yaml` are shown where they are.
+        run_dir: holds `evaluation.json`; PPO metrics, `ablations.json`, `manifest.json` and `recipe.yaml` are shown
+            where they are.
         output: the page; None: `report.html` in the run directory.
 
     Returns:
@@ -68,6 +70,7 @@ def render(run_dir: Path) -> str:
     trainings = list(ppo_runs(run_dir))
     curve_legend, curves = plots.best_of_n(evaluation)
     ppo_legend, ppo_plots = plots.ppo(trainings)
+    ablations = read_json(run_dir / "ablations.json")
     recipe = run_dir / "recipe.yaml"
     return environment.get_template("page.html").render(
         evaluation=evaluation,
@@ -78,8 +81,10 @@ def render(run_dir: Path) -> str:
         best={population.key: best_key(population) for population in evaluation.populations},
         curve_legend=curve_legend,
         curves=curves,
-        generators=[generator_row(population, trainings) for population in evaluation.populations],
+        generators=[generator_row(population, evaluation, trainings) for population in evaluation.populations],
         hard_rankers=hard_rankers(evaluation),
+        seeds=ablations["seeds"] if ablations else 0,
+        ablations=list(ablation_rows(ablations)) if ablations else [],
         ppo_legend=ppo_legend,
         ppo_plots=ppo_plots,
         difference_range=difference_range(evaluation.differences),
@@ -103,19 +108,23 @@ class GeneratorRow:
 
     population: Population
     mean: Ranker | None
+    system: Ranker | None
+    """The ranker that the whole system was declared with."""
     best: Ranker | None
+    """The ranker that did best here, picked after the fact."""
     oracle: Ranker | None
     kl: float | None
     """KL to the SFT generator at the step whose weights became the policy."""
 
 
-def generator_row(population: Population, trainings: list[PPORun]) -> GeneratorRow:
+def generator_row(population: Population, evaluation: Evaluation, trainings: list[PPORun]) -> GeneratorRow:
     """`policy-K` was trained in folder `round-K`."""
     title = population.key.replace("policy-", "round ")
     training = next((training for training in trainings if training.title == title), None)
     return GeneratorRow(
         population,
         population.ranker("mean"),
+        population.ranker(evaluation.system[1].key) if evaluation.system else None,
         population.ranker(best_key(population)),
         population.ranker("oracle"),
         kept_kl(training) if training else None,

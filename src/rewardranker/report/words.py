@@ -49,26 +49,50 @@ def difference_in_words(difference: Difference) -> str:
 
 
 def summary(evaluation: Evaluation) -> list[str]:
-    """What came out, a sentence for each generator: chance, the best ranker, and what was left to gain."""
-    return [sentence for population in evaluation.populations if (sentence := _outcome(population, evaluation.n))]
+    """What came out: the whole system, declared before anything was measured, then a sentence for each generator."""
+    found = [_whole_system(evaluation)]
+    found += [_outcome(population, evaluation) for population in evaluation.populations]
+    return [sentence for sentence in found if sentence]
 
 
-def _outcome(population: Population, n: int) -> str | None:
-    mean, oracle = population.ranker("mean"), population.ranker("oracle")
+def _whole_system(evaluation: Evaluation) -> str | None:
+    if evaluation.system is None:
+        return None
+    population, ranker = evaluation.system
+    words = (
+        f"The whole system, named before it was measured ({population.title}, the best of {evaluation.n} by "
+        f"{ranker.title}), solves {percent(ranker.mean)} % of the tasks ({percent(ranker.low)} to "
+        f"{percent(ranker.high)})"
+    )
+    start = next((p for p in evaluation.populations if p.key == "sft"), None)
+    greedy = start.ranker("greedy") if start else None
+    return words + (f"; the SFT generator's greedy programs solve {percent(greedy.mean)} %." if greedy else ".")
+
+
+def _outcome(population: Population, evaluation: Evaluation) -> str | None:
+    """One generator: chance, the system's ranker, what was left to gain; as a remark the ranker that did best."""
+    mean, oracle, n = population.ranker("mean"), population.ranker("oracle"), evaluation.n
     rankers = [ranker for ranker in population.rankers if ranker.key not in UNRANKED]
     if mean is None or not rankers:
         return None
     best = max(rankers, key=lambda ranker: ranker.mean)
+    chosen = population.ranker(evaluation.system[1].key) if evaluation.system else None
+    shown = chosen or best
     title = population.title[:1].upper() + population.title[1:]
     words = (
         f"{title}: a program drawn at random solves {percent(mean.mean)} % of the tasks; the best of {n} by "
-        f"{best.title} solves {percent(best.mean)} % ({percent(best.low)} to {percent(best.high)})"
+        f"{shown.title} solves {percent(shown.mean)} % ({percent(shown.low)} to {percent(shown.high)})"
     )
-    if oracle is None:
-        return words + "."
-    words += f"; {percent(oracle.mean)} % have a correct program among the {n}"
-    room = oracle.mean - mean.mean
-    gain = best.mean - mean.mean
-    if gain <= 0:
-        return words + ". No ranker beats drawing at random here."
-    return words + (f", so choosing closes {percent(gain / room, 0)} % of the gap." if room > 0 else ".")
+    if oracle is not None:
+        words += f"; {percent(oracle.mean)} % have a correct program among the {n}"
+        room, gain = oracle.mean - mean.mean, shown.mean - mean.mean
+        if gain > 0 and room > 0:
+            words += f", so choosing closes {percent(gain / room, 0)} % of the gap"
+    words += "."
+    if best.mean <= mean.mean:
+        return words + " No ranker beats drawing at random here."
+    if chosen is None:
+        return words + " That ranker was picked after the fact, on these tasks."
+    if best.mean > chosen.mean:
+        words += f" Best here, picked after the fact on these tasks: {best.title}, {percent(best.mean)} %."
+    return words
