@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from multiprocessing.context import ForkServerProcess as Process
 from pathlib import Path
 
 import pytest
 import yaml
 
+from rewardranker.cli import main
 from rewardranker.runs import read_records, write_records
 from rewardranker.types import PreferenceGroup, Sample, Task, Verdict
 
+FORKED = multiprocessing.get_context("forkserver")
+"""Forks processes off one that has imported the loop, which alone takes longer than a stage here."""
 WORDS = ("Return {} and {}.", "Give back {} and {}.", "The answer is {} and {}.", "Always return {} and {}.")
 
 
@@ -65,25 +70,43 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def start(recipe: Path, run: Path) -> subprocess.Popen[str]:
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "rewardranker", "run", "--config", str(recipe), "--output-dir", str(run)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-        start_new_session=True,
-    )
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        FORKED.set_forkserver_preload(["rewardranker.cli.run", "rewardranker.selftraining", "rewardranker.measuring"])
+        yield
+
+
+def rewardranker(arguments: list[str], errors: str) -> None:
+    """The command in a process and a session of its own, which can be killed."""
+    os.setsid()
+    with open(errors, "ab") as file:
+        os.dup2(file.fileno(), sys.stderr.fileno())
+    sys.exit(main(arguments))
+
+
+def start(recipe: Path, run: Path) -> Process:
+    arguments = ["run", "--config", str(recipe), "--output-dir", str(run)]
+    process = FORKED.Process(target=rewardranker, args=(arguments, str(errors_of(run))))
+    process.start()
+    return process
+
+
+def errors_of(run: Path) -> Path:
+    return run.with_name(run.name + ".stderr")
+
+
+def end(process: Process, run: Path) -> None:
+    """Wait for a run that has to succeed."""
+    process.join(280)
+    assert process.exitcode == 0, errors_of(run).read_text()
 
 
 @pytest.fixture(scope="module")
 def undisturbed(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "undisturbed"
-    process = start(recipe, run)
-    output, errors = process.communicate(timeout=280)
-    assert process.returncode == 0, errors
-    (run / "stdout.txt").write_text(output, encoding="utf-8")
+    end(start(recipe, run), run)
     return run
 
 
@@ -144,6 +167,13 @@ def test_the_last_reranker_loads_from_the_run_directory(undisturbed: Path) -> No
     assert sorted(item["corpus_id"] for item in ranked) == [0, 1]
 
 
+def kill(process: Process) -> None:
+    """kill -9 of the process and of all in its session."""
+    assert process.pid is not None
+    os.killpg(process.pid, signal.SIGKILL)
+    process.join()
+
+
 def test_kills_change_no_record(recipe: Path, undisturbed: Path, tmp_path: Path) -> None:
     """kill -9 in every stage, of the process and of its judge; the same command ends with the same records."""
     run = tmp_path / "killed"
@@ -168,28 +198,24 @@ def test_kills_change_no_record(recipe: Path, undisturbed: Path, tmp_path: Path)
     for sign in signs:
         process = start(recipe, run)
         deadline = time.monotonic() + 120
-        while not (run / sign).exists() and process.poll() is None:
+        while not (run / sign).exists() and process.is_alive():
             assert time.monotonic() < deadline, f"{sign} never appeared"
             time.sleep(0.005)
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+        if process.is_alive():
+            kill(process)
             kills += 1
-        process.communicate()
     assert kills == len(signs)
-    process = start(recipe, run)
-    _, errors = process.communicate(timeout=280)
-    assert process.returncode == 0, errors
+    end(start(recipe, run), run)
     assert outcome(run) == outcome(undisturbed)
 
 
 def test_a_second_run_in_the_same_directory_is_told(recipe: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     first = start(recipe, run)
-    while not (run / "tasks").exists() and first.poll() is None:
+    while not (run / "tasks").exists() and first.is_alive():
         time.sleep(0.005)
     second = start(recipe, run)
-    _, errors = second.communicate(timeout=60)
-    os.killpg(first.pid, signal.SIGKILL)
-    first.communicate()
-    assert second.returncode == 8
-    assert "in use by process" in errors
+    second.join(60)
+    kill(first)
+    assert second.exitcode == 8
+    assert f"in use by process {first.pid}" in errors_of(run).read_text()
