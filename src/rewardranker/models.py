@@ -13,6 +13,8 @@ from rewardranker.errors import MissingExtraError, ModelError
 
 SMOLLM2 = "smollm2-135m"
 HUB_NAME = re.compile(r"\w[\w.-]*/[\w.-]+")
+PLAIN_TOKENIZERS = ("PreTrainedTokenizerFast", "TokenizersBackend")
+"""Classes that are nothing but the file `tokenizer.json`."""
 
 
 def choose_device(device: str) -> str:
@@ -40,18 +42,24 @@ def load_causal_lm(name: str, dtype: str = "float32", device: str = "cpu") -> tu
         name: a folder, a hub name, or `smollm2-135m`.
 
     Raises:
-        ModelError: not found, not a causal language model, or the tokenizer has more tokens than the model.
+        ModelError: not found, not a whole causal language model, or the tokenizer has more tokens than the model.
         MissingExtraError: `smollm2-135m` without the extra `smollm2`.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     tokenizer = load_tokenizer(name)
     arguments, source = _source(name)
     try:
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=getattr(torch, dtype), **arguments)
-    except (OSError, ValueError) as error:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            source, dtype=getattr(torch, dtype), output_loading_info=True, **arguments
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"model '{name}' can't be loaded as a causal language model: {error}") from error
+    if report["missing_keys"]:  # transformers draws those at random: a reward model's folder would write noise
+        missing = ", ".join(sorted(map(str, report["missing_keys"]))[:5])
+        raise ModelError(f"model '{name}' is not a whole causal language model: weights missing: {missing}")
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config  # a dequantized GGUF: plain weights, saved as such
     check_fit(model, tokenizer, name)
@@ -60,12 +68,20 @@ def load_causal_lm(name: str, dtype: str = "float32", device: str = "cpu") -> tu
 
 def load_tokenizer(name: str) -> Any:
     """The tokenizer of a model, with a pad token (its own, else the end token) and right padding."""
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+    from transformers.models.auto.tokenization_auto import get_tokenizer_config
+    from transformers.utils import cached_file
 
     arguments, source = _source(name)
     arguments.pop("quantization_config", None)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, **arguments)
+        if not Path(source).is_dir():
+            cached_file(source, "config.json")  # without a network each further file would be tried for as long again
+        # AutoTokenizer prefers some architectures' own class (Qwen2's) to the one that the files name, and that class
+        # splits text in its own way: a tokenizer saved in full is read as it was saved.
+        is_plain = get_tokenizer_config(source).get("tokenizer_class") in PLAIN_TOKENIZERS
+        loader = PreTrainedTokenizerFast if is_plain else AutoTokenizer
+        tokenizer = loader.from_pretrained(source, **arguments)
     except (OSError, ValueError) as error:
         raise ModelError(f"tokenizer of '{name}' can't be loaded: {error}") from error
     if tokenizer.pad_token_id is None:

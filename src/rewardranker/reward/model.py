@@ -140,6 +140,7 @@ def load_reward_model(folder: str | Path, device: str = "cpu") -> tuple[Any, Any
     Raises:
         ModelError: not a reward model, or its head is missing or of another shape; a head is never made up.
     """
+    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
     folder = Path(folder)
@@ -152,12 +153,16 @@ def load_reward_model(folder: str | Path, device: str = "cpu") -> tuple[Any, Any
     try:
         config = AutoConfig.for_model(**values)
         if config.num_labels != 1:
-            raise ModelError(f"{folder} is not a reward model: its head has {config.num_labels} labels instead of 1")
+            made_for = ", ".join(values.get("architectures") or ["nothing known"])
+            raise ModelError(
+                f"{folder} is not a reward model but one for {made_for}, with {config.num_labels} labels instead of 1: "
+                "train one with `rewardranker reward`"
+            )
         with quiet_transformers():
             model, report = AutoModelForSequenceClassification.from_pretrained(
                 folder, config=config, dtype="auto", output_loading_info=True, ignore_mismatched_sizes=True
             )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"reward model {folder} can't be loaded: {error}") from error
     wrong = sorted(map(str, [*report["missing_keys"], *report["mismatched_keys"]]))
     if wrong:
