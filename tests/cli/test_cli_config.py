@@ -79,15 +79,12 @@ def test_all_problems_of_a_command_are_shown_at_once(tmp_path: Path, capsys: pyt
 def test_a_dry_run_prints_a_recipe_that_can_be_given_back_and_writes_nothing(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert (
-        main([command, "--config", "quickstart", "loop.rounds=3", "--output-dir", str(tmp_path / "run"), "--dry-run"])
-        == 0
-    )
+    changes = ["loop.rounds=3", "tasks.train_limit=9", "tasks.evaluation_limit=9"]
+    assert main([command, "--config", "quickstart", *changes, "--output-dir", str(tmp_path / "run"), "--dry-run"]) == 0
     printed = capsys.readouterr().out
     (tmp_path / "resolved.yaml").write_text(printed)
-    assert load_recipe(tmp_path / "resolved.yaml") == load_recipe(
-        REPOSITORY / "recipes/quickstart.yaml", ["loop.rounds=3"]
-    )
+    expected = load_recipe(REPOSITORY / "recipes/quickstart.yaml", changes)
+    assert load_recipe(tmp_path / "resolved.yaml") == expected
     assert "# round 3: " in printed
     assert not (tmp_path / "run").exists()
 
