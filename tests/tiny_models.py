@@ -61,6 +61,7 @@ def save_tiny_model(architecture: str, tokenizer: Any, folder: Path) -> Path:
     common = {
         **SIZES,
         "vocab_size": len(tokenizer),
+        "tie_word_embeddings": architecture == "qwen2",
         "num_attention_heads": 4,
         "bos_token_id": None,
         "eos_token_id": tokenizer.eos_token_id,
@@ -70,12 +71,10 @@ def save_tiny_model(architecture: str, tokenizer: Any, folder: Path) -> Path:
         torch.manual_seed(0)
         model: Any
         if architecture == "qwen2":
-            model = Qwen2ForCausalLM(
-                Qwen2Config(**common, initializer_range=0.1, num_key_value_heads=2, tie_word_embeddings=True)
-            )
+            model = Qwen2ForCausalLM(Qwen2Config(**common, initializer_range=0.1, num_key_value_heads=2))
         else:
             rope = {"rope_type": "linear", "factor": 4.0, "rope_theta": 100_000.0}
-            model = LlamaForCausalLM(LlamaConfig(**common, rope_parameters=rope, tie_word_embeddings=False))
+            model = LlamaForCausalLM(LlamaConfig(**common, rope_parameters=rope))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

@@ -46,7 +46,8 @@ class ModelOptions(Options):
     """Model of the reranker when `reward_init` is `base`; a hub name or a folder. None: the generator's."""
     scratch: ScratchModel = ScratchModel()
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Precision of the weights in training; the reward head is always float32."""
+    """Precision of the weights; reward head and LoRA adapters are always float32. Without LoRA a half precision loses
+    most updates at low learning rates in rounding."""
     lora_rank: Annotated[int, Field(ge=0)] = 0
     """Rank of LoRA adapters on all linear layers; 0 trains all weights. Needs the extra `lora`."""
     lora_alpha: Positive = 32

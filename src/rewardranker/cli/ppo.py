@@ -86,6 +86,8 @@ def command(
                 recipe.ppo,
                 recipe.prompt,
                 output_dir / "ppo",
+                lora_rank=recipe.model.lora_rank,
+                lora_alpha=recipe.model.lora_alpha,
                 progress=Progress(),
                 device=device,
                 round=round_,
