@@ -121,6 +121,9 @@ class PreferenceOptions(Options):
     positives: bool = True
     """Add the policy's new correct programs (the paper's "self-training" row); False is its "hard negatives" row."""
     positives_per_task: Positive = 4
+    references: bool = False
+    """Each task's reference solution is a correct candidate from round 1 on. It gives pairs where a weak generator
+    solves few tasks; the reward model may then learn the references' style in place of correctness."""
     max_candidates: Positive = 16
     """At most so many candidates a task in the training data, classes balanced; 2 or more."""
     deduplicate: bool = True

@@ -53,7 +53,7 @@ def judged(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def rewarded(judged: Path) -> Path:
-    grouped = ("@samples.jsonl", "@verdicts.jsonl", "--include-reference", "--pairs", "@pairs.jsonl")
+    grouped = ("@samples.jsonl", "@verdicts.jsonl", "preference.references=true", "--pairs", "@pairs.jsonl")
     assert stage(judged, "prefer", *grouped, "--output", "@groups.jsonl") == 0
     assert stage(judged, "reward", "@groups.jsonl", "--model", "@sft/model", "--output-dir", "@rw") == 0
     return judged

@@ -99,7 +99,8 @@ def test_references_join_on_request() -> None:
     tasks = [replace(tasks[0], reference="    return a\n")]
     with pytest.raises(TrainingError):
         build_groups(tasks, samples, verdicts, OPTIONS)
-    groups, _ = build_groups(tasks, samples, verdicts, OPTIONS, include_reference=True)
+    options = OPTIONS.model_copy(update={"references": True})
+    groups, _ = build_groups(tasks, samples, verdicts, options)
     assert [(c.completion, c.origin) for c in groups[0].correct] == [("    return a\n", "reference")]
 
 

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 @click.argument("verdicts", type=common.PathOption)
 @common.recipe_options
 @click.option("--tasks", "name", metavar="NAME", help="See `rewardranker tasks`; default: the recipe's tasks.train.")
-@click.option("--include-reference", is_flag=True, help="Count each task's reference solution among the correct.")
 @click.option("--reward", help="Reward model: mine by its scores (preference.*) instead of taking all.")
 @click.option("--groups", type=common.PathOption, help="With --reward: preference data that the mined is added to.")
 @click.option("--round", "round_", type=click.IntRange(min=1), default=2, show_default=True, help="With --reward.")
@@ -32,7 +31,6 @@ def command(
     overrides: tuple[str, ...],
     dry_run: bool,
     name: str | None,
-    include_reference: bool,
     reward: str | None,
     groups: Path | None,
     round_: int,
@@ -65,7 +63,7 @@ def command(
     if reward is None:
         from rewardranker.preference import build_groups
 
-        found, statistics = build_groups(tasks, drawn, judged, recipe.preference, include_reference=include_reference)
+        found, statistics = build_groups(tasks, drawn, judged, recipe.preference)
         figures = statistics.to_record()
     else:
         found, figures = _mine(recipe, tasks, drawn, judged, reward, groups, round_)

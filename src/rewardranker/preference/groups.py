@@ -52,16 +52,13 @@ def build_groups(
     samples: Sequence[Sample],
     verdicts: Iterable[Verdict],
     options: PreferenceOptions,
-    *,
-    include_reference: bool = False,
 ) -> tuple[list[PreferenceGroup], GroupStatistics]:
     """Group the judged samples by task, in task order.
 
     Equal programs count once (the first stays). Of more than `options.max_candidates` a draw that depends on
     `options.seed` and the task's id alone keeps half of each class; what one class lacks, the other may use.
 
-    Args:
-        include_reference: put each task's `reference` first among its candidates, as correct.
+    With `options.references` each task's `reference` comes first among its candidates, as correct.
 
     Raises:
         DataError: duplicate ids, samples of unknown tasks, samples without verdicts or verdicts without samples.
@@ -78,7 +75,7 @@ def build_groups(
         if not candidates:
             statistics.tasks_without_samples += 1
             continue
-        if include_reference and task.reference is not None:
+        if options.references and task.reference is not None:
             candidates.insert(0, Candidate(task.reference, True, 1.0, "passed", origin="reference"))
         statistics.correct += sum(c.passed for c in candidates)
         statistics.wrong += sum(not c.passed for c in candidates)
