@@ -107,6 +107,8 @@ def test_deepseek_recipe_runs_the_whole_loop(tmp_path: Path) -> None:
     """Adapters alone learn little on random weights, so the model has been trained before."""
     run = run_recipe("deepseek-coder-6.7b", "deepseek-coder", tmp_path, learnt_epochs=5)
     check_run(run)
+    result = json.loads((run / "round-1/ppo/result.json").read_text(encoding="utf-8"))
+    assert result["identity"]["lora"] == [64, 128]
     generator, policy = (weights(run / name) for name in ("sft", "round-1/ppo/policy"))
     assert {tensor.dtype for tensor in generator.values()} == {torch.bfloat16}
     assert generator.keys() == policy.keys() == weights(tmp_path / "learnt").keys()  # plain models, no adapters left
