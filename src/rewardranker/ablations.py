@@ -30,7 +30,7 @@ from rewardranker.tasks import sft_examples
 from rewardranker.types import PreferenceGroup, ProgressReporter
 
 SEEDS = 3
-KL_WEIGHTS = (0.01, 0.05, 0.2)
+KL_WEIGHTS = (0.02, 0.1, 0.4)
 LARGER = {"hidden_size": 256, "layers": 4, "heads": 4, "intermediate_size": 448}
 """Shape of the larger generator: 4.5 times the quickstart's parameters."""
 LARGER_LEARNING_RATE = 0.5
