@@ -290,18 +290,23 @@ def distinct_share(population: Population) -> Floats:
 
 def examples(population: Population, rounds: int) -> Iterator[dict[str, Any]]:
     """Programs for the page: the wrong ones that the last reranker scores highest, then some correct ones."""
-    scores = population.scores[f"reward-{rounds}"]
-    wrong = np.where(population.passed, -np.inf, scores).ravel().argsort()[::-1][: EXAMPLES * 2 // 3]
-    right = np.where(population.passed, scores, -np.inf).ravel().argsort()[::-1][: EXAMPLES // 3]
-    for place in [*wrong, *right]:
-        task, number = divmod(int(place), scores.shape[1])
+    scores, n = population.scores[f"reward-{rounds}"], population.passed.shape[1]
+    shown: set[tuple[int, str]] = set()
+    left = {False: EXAMPLES * 2 // 3, True: EXAMPLES // 3}
+    for place in scores.ravel().argsort()[::-1]:
+        task, number = divmod(int(place), n)
+        passed, program = bool(population.passed[task, number]), population.samples[task][number].program
+        if not left[passed] or (task, program) in shown:
+            continue
+        shown.add((task, program))
+        left[passed] -= 1
         verdict = population.verdicts[task][number]
         yield {
             "population": population.key,
             "task_id": verdict.task_id,
             "prompt": population.tasks[task].prompt,
-            "program": population.samples[task][number].program,
-            "passed": verdict.passed,
+            "program": program,
+            "passed": passed,
             "status": verdict.status,
             "detail": verdict.detail,
             "scores": {name: round(float(values[task, number]), 3) for name, values in population.scores.items()},

@@ -44,3 +44,9 @@ def test_a_missing_column_is_named() -> None:
     del document["populations"][1]["rankers"][0]["mean"]
     with pytest.raises(DataError, match=r"populations'\[1\].*rankers'\[0\].*column 'mean' is missing"):
         terminal_table(document)
+
+
+def test_pairwise_accuracy_stands_for_all_and_for_hard_pairs() -> None:
+    table = terminal_table(evaluation())
+    assert any("pairs in order" in line and "±" in line for line in table.splitlines())
+    assert any("hard pairs" in line and "±" in line for line in table.splitlines())

@@ -49,7 +49,19 @@ def _table(evaluation: Evaluation, populations: Sequence[Population]) -> Any:
     if any(population.distinct for population in populations):
         table.add_section()
         table.add_row("distinct programs, %", *(percent(p.distinct.mean) if p.distinct else "" for p in populations))
+    rankers = list(dict.fromkeys(row.ranker for population in populations for row in population.pairwise))
+    for kind, title in (("all", "pairs in order, %"), ("hard", "hard pairs, %")):
+        if rankers:
+            table.add_section()
+        for key in rankers:
+            name = evaluation.ranker_titles().get(key, key)
+            table.add_row(f"{title}: {name}", *(_pairs(population, key, kind) for population in populations))
     return table
+
+
+def _pairs(population: Population, key: str, kind: str) -> str:
+    found = next((getattr(row, kind) for row in population.pairwise if row.ranker == key), None)
+    return f"{percent(found.mean)} ± {percent((found.high - found.low) / 2):>4}" if found else ""
 
 
 def _cell(population: Population, key: str) -> str:
