@@ -83,3 +83,12 @@ def test_clock(seconds: float, text: str) -> None:
 )
 def test_shown(value: float | str, text: str) -> None:
     assert shown(value) == text
+
+
+def test_a_stage_is_named_at_once_and_before_its_steps() -> None:
+    stream = io.StringIO()
+    progress = Progress(stream)
+    progress.begin("sample round-1")
+    assert stream.getvalue() == "[0:00] sample round-1 ...\n"
+    progress.start("sample", 10, unit="tasks")
+    assert "sample round-1: sample: 0/10 tasks" in stream.getvalue()

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import signal
 import sys
 import time
@@ -219,3 +220,17 @@ def test_a_second_run_in_the_same_directory_is_told(recipe: Path, tmp_path: Path
     kill(first)
     assert second.exitcode == 8
     assert f"in use by process {first.pid}" in errors_of(run).read_text()
+
+
+def test_the_python_example_of_the_readme_runs(
+    undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "quickstart").symlink_to(undisturbed)
+    monkeypatch.chdir(tmp_path)
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    exec(example, {})
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert all("return sum(x for x in xs" in line for line in lines)

@@ -157,9 +157,9 @@ def retrained(
         ranker = RewardRanker.from_pretrained(folder / "reward", loop.device)
         return {population.key: reranked(population, scored(ranker, population)) for population in populations}
 
-    counts = loop.run.stage(f"groups {arm}", prepare)
+    counts = loop.stage(f"groups {arm}", prepare)
     loop.train_reward(2, folder)
-    figures: dict[str, dict[str, float]] = loop.run.stage(f"evaluate {arm}", evaluate)
+    figures: dict[str, dict[str, float]] = loop.stage(f"evaluate {arm}", evaluate)
     return {key: values | counts for key, values in figures.items()}
 
 
@@ -235,9 +235,9 @@ def headline(loop: Loop, populations: Sequence[Population]) -> Figures:
         )
         return {"parameters": sum(p.numel() for p in model.parameters())}
 
-    parameters = loop.run.stage("train the larger generator", train)["parameters"]
+    parameters = loop.stage("train the larger generator", train)["parameters"]
     larger = collect(loop, "larger", folder / "model", "evaluation")
-    seconds = loop.run.stage("time the generators", lambda: timings(loop, folder / "model"))
+    seconds = loop.stage("time the generators", lambda: timings(loop, folder / "model"))
     small, last, n = populations[0], populations[-1], loop.recipe.evaluation.n
     reward = f"reward-{loop.recipe.loop.rounds}"
     return {

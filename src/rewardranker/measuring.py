@@ -69,7 +69,7 @@ def measure(loop: Loop) -> dict[str, Any]:
         write_json(loop.path / "evaluation.json", figures)
         return {"differences": figures["differences"]}
 
-    loop.run.stage("evaluate", work)
+    loop.stage("evaluate", work)
     figures: dict[str, Any] = json.loads((loop.path / "evaluation.json").read_text(encoding="utf-8"))
     write_report(loop.path)
     print(terminal_table(figures))
@@ -96,7 +96,7 @@ def collect(loop: Loop, key: str, model: Path, split: str) -> Population:
     if split == "evaluation":
         loop.sample_and_judge(model, tasks, folder / "greedy", options.model_copy(update={"n": 1, "temperature": 0.0}))
         greedy = np.array([float(group[0].passed) for group in by_task(loop, folder / "greedy", 1)[1]])
-    loop.run.stage(f"score {split}/{key}", lambda: score(loop, tasks, samples, folder / "scores.jsonl"))
+    loop.stage(f"score {split}/{key}", lambda: score(loop, tasks, samples, folder / "scores.jsonl"))
     with (folder / "scores.jsonl").open(encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
     names = [name for name in rows[0] if name not in ("task_id", "sample_id")]

@@ -23,6 +23,14 @@ class Progress:
         self._interval = 0.2 if self._live else interval
         self._begun = time.monotonic()
         self._last = 0.0
+        self._stage = ""
+
+    def begin(self, stage: str) -> None:
+        """Say that a stage of a longer command begins; its name stands before those of its steps."""
+        self._stage = stage
+        line = f"[{clock(time.monotonic() - self._begun)}] {stage} ..."
+        self._stream.write(f"\r\x1b[2K{line}" if self._live else line + "\n")
+        self._stream.flush()
 
     def start(self, name: str, total: int, unit: str = "steps", done: int = 0) -> None:
         """Begin a step of `total` units, `done` of which an earlier session did."""
@@ -49,7 +57,8 @@ class Progress:
     def _show(self, end: bool = False) -> None:
         self._last = time.monotonic()
         elapsed = self._last - self._start
-        parts = [f"[{clock(self._last - self._begun)}] {self._name}: {self._done:,}/{self._total:,} {self._unit}"]
+        name = f"{self._stage}: {self._name}" if self._stage else self._name
+        parts = [f"[{clock(self._last - self._begun)}] {name}: {self._done:,}/{self._total:,} {self._unit}"]
         if end:
             parts.append(f"took {clock(elapsed)}")
         elif self._done > self._first:

@@ -14,7 +14,7 @@ is measured by `measuring.py`. Not guaranteed: equal figures on another machine 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -115,7 +115,7 @@ class Loop:
                 report[name] = len(tasks)
             return report
 
-        self.run.stage("tasks", work)
+        self.stage("tasks", work)
 
     def fine_tune(self) -> None:
         """A: the generator, fine-tuned (or trained from scratch) on the completion given the task."""
@@ -137,7 +137,7 @@ class Loop:
             )
             return {"examples": len(examples), "parameters": sum(p.numel() for p in model.parameters())}
 
-        self.run.stage("A sft", work)
+        self.stage("A sft", work)
 
     def sample_and_judge(
         self, model: Path, tasks: Sequence[Task], folder: Path, options: SamplingOptions, *, round: int = 0
@@ -157,8 +157,8 @@ class Loop:
                 progress=self.progress,
             )
 
-        self.run.stage(f"sample {label}", sample)
-        self.run.stage(
+        self.stage(f"sample {label}", sample)
+        self.stage(
             f"judge {label}",
             lambda: judge_to_file(tasks, samples, folder / "verdicts.jsonl", self.judge, progress=self.progress),
         )
@@ -173,7 +173,7 @@ class Loop:
             write_records(folder / "groups.jsonl", groups)
             return statistics.to_record()
 
-        self.run.stage("B preferences", work)
+        self.stage("B preferences", work)
 
     def train_reward(self, round: int, folder: Path | None = None) -> None:
         """B and E: the reranker of a round, on the preference groups in its folder."""
@@ -200,7 +200,7 @@ class Loop:
             )
             return reward_figures(folder / "reward")
 
-        self.run.stage(f"reward {folder.relative_to(self.path)}", work)
+        self.stage(f"reward {folder.relative_to(self.path)}", work)
 
     def train_policy(self, round: int, folder: Path | None = None, reward: Path | None = None) -> None:
         """C: a new policy from the SFT generator against the round's reranker."""
@@ -238,7 +238,7 @@ class Loop:
             )
             return dict(result.figures)
 
-        self.run.stage(f"C ppo {folder.relative_to(self.path)}", work)
+        self.stage(f"C ppo {folder.relative_to(self.path)}", work)
 
     def mine(self, round: int) -> None:
         """D: add hard negatives and new correct programs of the last policy to the preference data."""
@@ -251,7 +251,7 @@ class Loop:
             write_records(folder / "groups.jsonl", merged)
             return statistics.to_record()
 
-        self.run.stage(f"D mine {folder.relative_to(self.path)}", work)
+        self.stage(f"D mine {folder.relative_to(self.path)}", work)
 
     def mined(self, round: int) -> tuple[list[PreferenceGroup], MiningStatistics]:
         """What the recipe's rule picks from the samples of the last policy, scored by the last reranker."""
@@ -262,6 +262,12 @@ class Loop:
         return mine(
             self.sampled_tasks, samples, verdicts, scores.tolist(), self.recipe.preference, round=round, known=known
         )
+
+    def stage(self, name: str, work: Callable[[], Mapping[str, Any] | None]) -> dict[str, Any]:
+        """Do a stage of the run directory unless it is done, under its name in the progress."""
+        if isinstance(self.progress, Progress) and not self.run.stage_is_done(name):
+            self.progress.begin(name)
+        return self.run.stage(name, work)
 
     # --- what the stages share ------------------------------------------------------------------------------------
 
