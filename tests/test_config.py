@@ -60,7 +60,13 @@ def test_all_problems_are_shown_at_once_with_their_lines(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    ("wrong", "right"), [("ppo.k1", "ppo.kl"), ("samplng.n", "sampling.n"), ("layers", "model.scratch.layers")]
+    ("wrong", "right"),
+    [
+        ("ppo.k1", "ppo.kl"),
+        ("samplng.n", "sampling.n"),
+        ("layers", "model.scratch.layers"),
+        ("ppo.lr", "ppo.learning_rate"),
+    ],
 )
 def test_the_nearest_known_key_is_named(wrong: str, right: str) -> None:
     (line,) = problems(None, f"{wrong}=1")

@@ -341,12 +341,19 @@ def validate(
 def _explain(model: type[Options], key: str, item: Mapping[str, Any]) -> str:
     if item["type"] == "extra_forbidden":
         known = list(known_keys(model))
-        near = difflib.get_close_matches(key, known, 1, 0.5)
+        near = [k for k in known if _initials(k) == key]  # `ppo.lr` means `ppo.learning_rate`
+        near = near or difflib.get_close_matches(key, known, 1, 0.5)
         if not near:  # right name, wrong section
             near = [k for k in known if k.rsplit(".", 1)[-1] == key.rsplit(".", 1)[-1]][:1]
         return f"unknown key '{key}'" + (f"; did you mean '{near[0]}'?" if near else "; see `rewardranker config`")
     message = item["msg"].removeprefix("Value error, ")
     return f"{key}: {message} (got {item['input']!r})" if key else message
+
+
+def _initials(key: str) -> str:
+    """`ppo.learning_rate` -> `ppo.lr`."""
+    section, dot, name = key.rpartition(".")
+    return section + dot + "".join(word[0] for word in name.split("_"))
 
 
 def _prefixes(key: str) -> list[str]:
