@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import random
 import re
+import shutil
 import signal
 import sys
 import time
@@ -234,3 +235,26 @@ def test_the_python_example_of_the_readme_runs(
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
     assert all("return sum(x for x in xs" in line for line in lines)
+
+
+def test_ablations_control_what_they_say(
+    recipe: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rewardranker import ablations
+    from rewardranker.config import load_recipe
+    from rewardranker.progress import Silent
+    from rewardranker.selftraining import open_loop
+
+    run = shutil.copytree(undisturbed, tmp_path / "run", symlinks=True)
+    monkeypatch.setattr(ablations, "LARGER", {"hidden_size": 48, "heads": 2, "intermediate_size": 64})
+    monkeypatch.setattr(ablations, "KL_WEIGHTS", (0.05, 0.5))
+    with open_loop(load_recipe(recipe), run, Silent()) as loop:
+        found = ablations.arms(loop)
+        hard, _ = loop.mined(2)
+    wrong, right = sum(len(g.wrong) for g in hard), sum(len(g.correct) for g in hard)
+    counts = {arm: (f["sft"]["negatives"], f["sft"]["positives"]) for arm, f in found.items() if "model 2," in arm}
+    assert counts["reward model 2, random negatives"] == (wrong, right)
+    assert counts["reward model 2, hard negatives only"] == (wrong, 0)
+    assert all(n <= limit for n, limit in zip(counts["reward model 2, SFT samples"], (wrong, right), strict=True))
+    assert found["larger generator"]["greedy"]["parameters"] > 30_000
+    assert found["PPO of round 1, KL 0.5"]["policy"] != found["PPO of round 1, KL 0.05"]["policy"]

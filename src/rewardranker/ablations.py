@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from rewardranker.config import Recipe, SamplingOptions
+from rewardranker.errors import ConfigError
 from rewardranker.evaluation import best_of_n, mean_pass
 from rewardranker.measuring import Floats, Population, collect, distinct_share, generators, hard_pair_accuracy, measure
 from rewardranker.models import new_llama
@@ -40,7 +41,16 @@ TIMED_TASKS = 64
 
 
 def run_ablations(recipe: Recipe, output_dir: Path, progress: ProgressReporter | None = None) -> Path:
-    """Run the loops of all seeds and their arms, or go on with them; write `ablations.json` and print its table."""
+    """Run the loops of all seeds and their arms, or go on with them; write `ablations.json` and print its table.
+
+    Raises:
+        ConfigError: the recipe has one round only, or a generator that is not trained from scratch.
+    """
+    if recipe.loop.rounds < 2 or recipe.model.generator != "scratch":
+        raise ConfigError(
+            "--ablations needs loop.rounds of 2 or more and model.generator=scratch: its arms retrain the second reward "
+            "model and train a larger generator"
+        )
     by_seed = []
     for seed in range(SEEDS):
         folder = output_dir if seed == 0 else output_dir / "seeds" / str(seed)
