@@ -31,7 +31,7 @@ from rewardranker.tasks import sft_examples
 from rewardranker.types import PreferenceGroup, ProgressReporter
 
 SEEDS = 3
-KL_WEIGHTS = (0.02, 0.1, 0.4)
+KL_WEIGHTS = (0.02, 0.1)
 LARGER = {"hidden_size": 256, "layers": 4, "heads": 4, "intermediate_size": 448}
 """Shape of the larger generator: 4.5 times the quickstart's parameters."""
 LARGER_LEARNING_RATE = 0.5
@@ -125,9 +125,7 @@ def retraining_arms(loop: Loop) -> dict[str, Callable[[], list[PreferenceGroup]]
 def sft_samples(loop: Loop) -> list[PreferenceGroup]:
     """Programs of the SFT generator on the tasks of round 2, drawn anew: no policy, no mining by score."""
     folder = loop.path / "ablations" / "sft-samples"
-    options = loop.recipe.sampling.model_copy(
-        update={"seed": loop.recipe.sampling.seed + 3, "n": 2 * loop.recipe.sampling.n}
-    )
+    options = loop.recipe.sampling.model_copy(update={"seed": loop.recipe.sampling.seed + 3})
     loop.sample_and_judge(loop.generator, loop.sampled_tasks, folder, options)
     samples, verdicts = loop.judged(folder)
     known = list(read_records(loop.round_dir(1) / "groups.jsonl", PreferenceGroup))
