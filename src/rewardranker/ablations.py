@@ -48,8 +48,8 @@ def run_ablations(recipe: Recipe, output_dir: Path, progress: ProgressReporter |
     """
     if recipe.loop.rounds < 2 or recipe.model.generator != "scratch":
         raise ConfigError(
-            "--ablations needs loop.rounds of 2 or more and model.generator=scratch: its arms retrain the second reward "
-            "model and train a larger generator"
+            "--ablations needs loop.rounds of 2 or more and model.generator=scratch: its arms retrain the second "
+            "reward model and train a larger generator"
         )
     by_seed = []
     for seed in range(SEEDS):
