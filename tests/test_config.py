@@ -110,3 +110,8 @@ def test_known_keys_reach_into_sections() -> None:
         inner: Inner = Inner()
 
     assert known_keys(Outer) == {"inner.depth": ("int", 3, "How deep.")}
+
+
+def test_a_reranker_from_base_weights_needs_some() -> None:
+    (line,) = problems(None, "model.reward_init=base")
+    assert "model.reward_init=base needs model.reward" in line

@@ -270,6 +270,8 @@ class Recipe(Options):
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
+        if self.model.reward_init == "base" and not self.model.reward and self.model.generator == "scratch":
+            raise ValueError("model.reward_init=base needs model.reward: a generator from scratch has no base weights")
         if self.preference.max_candidates < 2:
             raise ValueError("preference.max_candidates must be at least 2: one correct and one wrong program")
         return self

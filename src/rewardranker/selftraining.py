@@ -181,9 +181,11 @@ class Loop:
 
         def work() -> dict[str, Any]:
             options = self.recipe.model
-            source = options.reward if options.reward_init == "base" and options.reward else self.generator
+            source: str | Path = self.generator
             if round > 1 and self.recipe.loop.reward_restart == "last":
                 source = self.round_dir(round - 1) / "reward"
+            elif options.reward_init == "base":
+                source = options.reward or options.generator
             groups = list(read_records(folder / "groups.jsonl", PreferenceGroup))
             train_reward(
                 groups,
