@@ -30,7 +30,6 @@ from rewardranker.selftraining import Loop, open_loop
 from rewardranker.tasks import sft_examples
 from rewardranker.types import PreferenceGroup, ProgressReporter
 
-SEEDS = 3
 KL_WEIGHTS = (0.02, 0.1)
 LARGER = {"hidden_size": 256, "layers": 4, "heads": 4, "intermediate_size": 448}
 """Shape of the larger generator: 4.5 times the quickstart's parameters."""
@@ -40,7 +39,7 @@ TIMED_TASKS = 64
 """Evaluation tasks behind the seconds a task."""
 
 
-def run_ablations(recipe: Recipe, output_dir: Path, progress: ProgressReporter | None = None) -> Path:
+def run_ablations(recipe: Recipe, output_dir: Path, seeds: int = 3, progress: ProgressReporter | None = None) -> Path:
     """Run the loops of all seeds and their arms, or go on with them; write `ablations.json` and print its table.
 
     Raises:
@@ -52,7 +51,7 @@ def run_ablations(recipe: Recipe, output_dir: Path, progress: ProgressReporter |
             "reward model and train a larger generator"
         )
     by_seed = []
-    for seed in range(SEEDS):
+    for seed in range(seeds):
         folder = output_dir if seed == 0 else output_dir / "seeds" / str(seed)
         with open_loop(with_seed(recipe, seed), folder, progress) as loop:
             loop.train()
@@ -69,7 +68,7 @@ def run_ablations(recipe: Recipe, output_dir: Path, progress: ProgressReporter |
         for population, figures in populations.items()
         for figure in figures
     ]
-    document = {"seeds": SEEDS, "tasks": recipe.tasks.evaluation_limit, "rows": rows}
+    document = {"seeds": seeds, "tasks": recipe.tasks.evaluation_limit, "rows": rows}
     write_json(output_dir / "ablations.json", document)
     write_report(output_dir)
     print(ablation_table(document))

@@ -23,10 +23,13 @@ RECIPE = "quickstart"
 @click.option(
     "--ablations",
     is_flag=True,
-    help="Then run controls over three seeds (longer): random negatives, SFT samples, no positives, KL weights, a "
+    help="Then run controls over several seeds (longer): random negatives, SFT samples, no positives, KL weights, a "
     "larger generator.",
 )
-def command(config: str | None, overrides: tuple[str, ...], dry_run: bool, output_dir: Path, ablations: bool) -> None:
+@click.option("--seeds", type=click.IntRange(min=1), default=3, show_default=True, help="With --ablations.")
+def command(
+    config: str | None, overrides: tuple[str, ...], dry_run: bool, output_dir: Path, ablations: bool, seeds: int
+) -> None:
     """Run the recipe `quickstart` (or another --config) and print what came out; writes DIR/report.html."""
     recipe = common.load(config or RECIPE, overrides)
     if dry_run:
@@ -36,7 +39,7 @@ def command(config: str | None, overrides: tuple[str, ...], dry_run: bool, outpu
     if ablations:
         from rewardranker.ablations import run_ablations
 
-        common.finish(run_ablations(recipe, output_dir))
+        common.finish(run_ablations(recipe, output_dir, seeds))
         return
     from rewardranker.selftraining import self_train
 
