@@ -2,6 +2,7 @@
 
 import builtins
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -159,3 +160,19 @@ def test_a_limit_below_one_is_refused():
 
 def test_seed_changes_only_synthetic_tasks():
     assert load_tasks("synthetic:test", 3, seed=1) != load_tasks("synthetic:test", 3, seed=2)
+
+
+def test_the_task_of_the_readme_is_one(tmp_path):
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"```json\n(.*)\n```", readme)
+    (tmp_path / "tasks.jsonl").write_text(line + "\n", encoding="utf-8")
+    (task,) = load_tasks(str(tmp_path / "tasks.jsonl"))
+    namespace = {}
+    exec(task.prompt + task.reference, namespace)
+    for assertion in task.tests:
+        exec(assertion, namespace)
+
+
+def test_humaneval_prompts_end_before_the_line_break_that_the_completion_writes():
+    tasks = load_tasks("humaneval", limit=20)
+    assert all(not task.prompt.endswith("\n") and task.reference.startswith("\n") for task in tasks)

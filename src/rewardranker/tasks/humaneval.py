@@ -25,13 +25,19 @@ def humaneval_tasks() -> list[Task]:
 
 
 def humaneval_task(row: Mapping[str, str]) -> Task:
-    """One row of OpenAI's schema; its `test` defines `check(candidate)`."""
+    """One row of OpenAI's schema; its `test` defines `check(candidate)`.
+
+    The prompt ends before its last line break, which the completion writes: tokenizers of pretrained models join a line
+    break with the indentation behind it, and after a bare line break such a model leaves the function (SmolLM2 ends
+    there, or opens a fenced block). The program is the same.
+    """
+    prompt = row["prompt"].rstrip()
     return Task(
         task_id=row["task_id"],
-        prompt=row["prompt"],
+        prompt=prompt,
         entry_point=row["entry_point"],
         tests=row["test"],
-        reference=row["canonical_solution"],
+        reference=row["prompt"][len(prompt) :] + row["canonical_solution"],
         stop=STOP,
         metadata={"source": "humaneval", "split": "test"},
     )
