@@ -258,3 +258,19 @@ def test_ablations_control_what_they_say(
     assert all(n <= limit for n, limit in zip(counts["reward model 2, SFT samples"], (wrong, right), strict=True))
     assert found["larger generator"]["greedy"]["parameters"] > 30_000
     assert found["PPO of round 1, KL 0.5"]["policy"] != found["PPO of round 1, KL 0.05"]["policy"]
+
+
+def test_a_policy_that_is_the_generator_draws_other_programs(
+    recipe: Path, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rewardranker.config import load_recipe
+    from rewardranker.progress import Silent
+    from rewardranker.runs import RunDirectory
+    from rewardranker.selftraining import Loop
+
+    options = load_recipe(recipe)
+    run = RunDirectory(undisturbed, "run", options.model_dump(mode="json"))
+    loop = Loop(options, run, None, Silent())  # type: ignore[arg-type]
+    for step, seeds in ((0, [0, 10]), (2, [0, 0])):
+        monkeypatch.setattr(run, "figures", lambda name, step=step: {"step": step})
+        assert [loop.sampling(round).seed for round in (1, 2)] == seeds

@@ -83,14 +83,15 @@ class Loop:
         """Stages A to E for all rounds."""
         self.prepare_tasks()
         self.fine_tune()
-        sampling = self.recipe.sampling
-        self.sample_and_judge(self.generator, self.sampled_tasks, self.round_dir(1), sampling)
+        self.sample_and_judge(self.generator, self.sampled_tasks, self.round_dir(1), self.sampling(1))
         self.build_preferences()
         self.train_reward(1)
         self.train_policy(1)
         for round in range(2, self.recipe.loop.rounds + 1):
             last = self.policy(round - 1)
-            self.sample_and_judge(last, self.sampled_tasks, self.round_dir(round), sampling, round=round - 1)
+            self.sample_and_judge(
+                last, self.sampled_tasks, self.round_dir(round), self.sampling(round), round=round - 1
+            )
             self.mine(round)
             self.train_reward(round)
             self.train_policy(round)
@@ -264,6 +265,16 @@ class Loop:
         return mine(
             self.sampled_tasks, samples, verdicts, scores.tolist(), self.recipe.preference, round=round, known=known
         )
+
+    def sampling(self, round: int) -> SamplingOptions:
+        """How a round's programs are drawn: where no PPO step beat the SFT generator, from other random streams.
+
+        The last policy is that generator then, and would write the programs of round 1 once more.
+        """
+        options = self.recipe.sampling
+        if round > 1 and self.run.figures(f"C ppo round-{round - 1}")["step"] == 0:
+            return options.model_copy(update={"seed": options.seed + 10 * (round - 1)})
+        return options
 
     def stage(self, name: str, work: Callable[[], Mapping[str, Any] | None]) -> dict[str, Any]:
         """Do a stage of the run directory unless it is done, under its name in the progress."""
