@@ -285,8 +285,8 @@ class PlannedTrainer(Trainer):
         self.remove_callback(PrinterCallback)  # standard output is for results
 
     def batch_loss(self, model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, dict[str, float]]:
-        """The loss (a scalar) of a batch, and figures to show with it."""
-        raise NotImplementedError
+        """The loss (a scalar) of a batch, and figures to show with it. Abstract: every training defines its own."""
+        raise NotImplementedError(f"{type(self).__name__} does not define batch_loss")
 
     def get_train_dataloader(self) -> Any:
         loader = DataLoader(self.train_dataset, batch_sampler=self._plan, collate_fn=self._collate)

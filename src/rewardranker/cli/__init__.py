@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     exception is a bug and keeps its traceback.
     """
     # PyTorch's threads spin while they wait for each other. On a machine that does other work too, that costs most of
-    # its speed (a factor of four was measured); after so many turns they sleep, which costs an idle machine nothing.
+    # its speed; after so many turns they sleep, which an idle machine does not notice.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         result = group.main(
