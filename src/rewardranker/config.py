@@ -103,6 +103,16 @@ class JudgeOptions(Options):
     """Address space of a program beyond the interpreter's own."""
     output_kb: Positive = 1024
     """Bytes a program may print or return, in KiB."""
+    isolation: Literal["auto", "namespaces", "landlock", "rlimits"] = "auto"
+    """`auto` takes the strongest level whose self-test succeeds: `namespaces` (A), then `landlock` (B); `rlimits` (C)
+    only with `allow_unsafe`."""
+    allow_unsafe: bool = False
+    """Run programs even where nothing hides the file system and the network from them."""
+    canary: bool = True
+    """Run a program that passed in another language than Python again with an expected value changed: one that still
+    passes is cheating."""
+    cache: str | None = None
+    """SQLite file of verdicts by content of program, tests, limits and toolchain, shared by runs; None: no cache."""
 
 
 class PreferenceOptions(Options):

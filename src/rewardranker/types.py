@@ -118,6 +118,8 @@ class Verdict:
     peak_memory_mb: float = 0.0
     cached: bool = False
     isolation: str = ""
+    toolchain: str = ""
+    """Name and version of what compiled or ran the program."""
 
     @property
     def fraction(self) -> float:

@@ -6,7 +6,7 @@ STATUS_MEANINGS: dict[str, str] = {
     "passed": "all tests hold",
     "wrong answer": "a test does not hold: a false assertion, other output, or a result the test can't work with",
     "exception": "the program raised an exception, on loading or when called",
-    "syntax error": "the program does not compile",
+    "compile error": "the program does not compile",
     "timeout": "it used more CPU seconds than allowed, or twice that and a second on the wall clock",
     "out of memory": "it asked for more memory than allowed",
     "output limit": "it printed, returned or wrote to a file more than allowed",
@@ -14,6 +14,7 @@ STATUS_MEANINGS: dict[str, str] = {
     "crashed": "a signal ended it: a fault of the interpreter (deep recursion in C, say), or it killed itself",
     "no function": "it does not define the function that the tests call",
     "broken channel": "it closed the channel that answers travel on, or sent what is no answer to the question asked",
+    "cheated": "it also passed with an expected value changed: its tests do not decide it",
     "unsupported": "a test gives the program a value that can't cross between processes; no program could be judged",
 }
 

@@ -37,7 +37,7 @@ def judge_whole_program(worker: Worker, program: str, task: dict[str, Any]) -> d
             passed += 1
             continue
         first = first or outcome
-        if outcome[0] in ("timeout", "syntax error") or outcome[2]:
+        if outcome[0] in ("timeout", "compile error") or outcome[2]:
             break
     return verdict(runs, *(first or ("passed", "", False)), passed, len(task["inputs"]))
 
@@ -128,7 +128,7 @@ def _outcome(run: Run, word: str, printed: bytes, errors: bytes, over: str, expe
         if normal_lines(printed.decode("utf-8", "replace")) == normal_lines(expected):
             return "passed", "", False
         return "wrong answer", _difference(printed.decode("utf-8", "replace"), expected), False
-    words = {"syntax": "syntax error", "memory": "out of memory", "raise": "exception"}
+    words = {"syntax": "compile error", "memory": "out of memory", "raise": "exception"}
     return words.get(word, "exited"), tail or f"exit status {code}", False
 
 

@@ -118,7 +118,7 @@ class Link:
                 case [_, "exit", str(text)]:
                     self.halt = Halt("exited", text, False)
                 case [_, "syntax", str(text)]:
-                    self.halt = Halt("syntax error", text, True)
+                    self.halt = Halt("compile error", text, True)
                 case [_, "limit"]:
                     self.halt = Halt("output limit", "the answer is longer than allowed", False)
                 case [_, "callback", int(number), list(parts), dict(named)] if 0 <= number < len(self._callbacks):
