@@ -10,9 +10,11 @@ import json
 import os
 import select
 import socket
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .candidate import READY
+from .comparing import Rules, output_difference
 from .outcome import Run, explain, verdict
 from .plan import make_plan
 from .wire import FrameReader, Gone, TooLong, write_frame
@@ -25,15 +27,31 @@ _PIPE_READS = 17
 """Reads of 64 KiB that empty a pipe of the largest size a program may ask for (1 MiB)."""
 
 
+@dataclass
+class Ended:
+    """How one run of a program ended, and what it left to be compared."""
+
+    run: Run
+    word: str
+    """Its own view: `exit`, `syntax`, `memory` or `raise`."""
+    printed: bytes
+    errors: bytes
+    """The end of standard error."""
+    over: str
+    """What ran over: `time`, `output`, or nothing."""
+
+
 def judge_whole_program(worker: Worker, program: str, task: dict[str, Any]) -> dict[str, Any]:
     """Run a program once for each input; all are run, unless the program does not compile or runs out of time."""
     setup = make_plan({**task, "tests": "0"}).setup if task["setup"] else ""
+    rules = Rules(**task.get("comparison", {}))
     runs: list[Run] = []
     passed, first = 0, None
     for test in task["inputs"]:
-        run, outcome = _run_once(worker, setup, program, test["input"], test["output"])
-        runs.append(run)
-        if outcome[0] == "passed":
+        ended = run_once(worker, setup, program, test["input"])
+        runs.append(ended.run)
+        outcome = _failure(ended) or _compare(ended, test["output"], rules)
+        if outcome is None:
             passed += 1
             continue
         first = first or outcome
@@ -42,7 +60,12 @@ def judge_whole_program(worker: Worker, program: str, task: dict[str, Any]) -> d
     return verdict(runs, *(first or ("passed", "", False)), passed, len(task["inputs"]))
 
 
-def _run_once(worker: Worker, setup: str, program: str, text: str, expected: str) -> tuple[Run, tuple[str, str, bool]]:
+def run_once(worker: Worker, setup: str, program: str, text: str) -> Ended:
+    """Run a program on one input until it ends or runs over.
+
+    Raises:
+        Fault: the candidate's process failed before it had the program.
+    """
     from .worker import Fault
 
     ours, theirs = socket.socketpair()
@@ -72,7 +95,7 @@ def _run_once(worker: Worker, setup: str, program: str, text: str, expected: str
             word = "exit"
     os.close(out)
     os.close(err)
-    return run, _outcome(run, word, printed, errors, over, expected)
+    return Ended(run, word, printed, errors, over)
 
 
 def _collect(worker: Worker, run: Run, out: int, err: int) -> tuple[bytes, bytes, str]:
@@ -117,31 +140,20 @@ def _read(fd: int) -> bytes | None:
         return None
 
 
-def _outcome(run: Run, word: str, printed: bytes, errors: bytes, over: str, expected: str) -> tuple[str, str, bool]:
-    tail = errors.decode("utf-8", "replace").strip()
-    if over == "output":
+def _failure(ended: Ended) -> tuple[str, str, bool] | None:
+    """Status, detail and whether to try again, where the run failed whatever it printed."""
+    run, tail = ended.run, ended.errors.decode("utf-8", "replace").strip()
+    if ended.over == "output":
         return "output limit", "it printed more than allowed", False
     code = os.waitstatus_to_exitcode(run.status)
-    if over == "time" or code < 0 or run.cpu > run.timeout:
-        return explain(run, "exited", tail, True, over == "time")
+    if ended.over == "time" or code < 0 or run.cpu > run.timeout:
+        return explain(run, "exited", tail, True, ended.over == "time")
     if code == 0:
-        if normal_lines(printed.decode("utf-8", "replace")) == normal_lines(expected):
-            return "passed", "", False
-        return "wrong answer", _difference(printed.decode("utf-8", "replace"), expected), False
+        return None
     words = {"syntax": "compile error", "memory": "out of memory", "raise": "exception"}
-    return words.get(word, "exited"), tail or f"exit status {code}", False
+    return words.get(ended.word, "exited"), tail or f"exit status {code}", False
 
 
-def normal_lines(text: str) -> list[list[str]]:
-    """Words of each line, blank lines at the end left out."""
-    return [line.split() for line in text.rstrip().splitlines()]
-
-
-def _difference(printed: str, expected: str) -> str:
-    got, want = normal_lines(printed), normal_lines(expected)
-    for number in range(max(len(got), len(want))):
-        line = " ".join(got[number]) if number < len(got) else "(no line)"
-        right = " ".join(want[number]) if number < len(want) else "(no line)"
-        if line != right:
-            return f"line {number + 1}: expected {right[:200]!r}, printed {line[:200]!r}"
-    return "the output differs"
+def _compare(ended: Ended, expected: str, rules: Rules) -> tuple[str, str, bool] | None:
+    difference = output_difference(ended.printed.decode("utf-8", "replace"), expected, rules)
+    return None if difference is None else ("wrong answer", difference, False)
