@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Candidate",
+    "Comparison",
     "Judge",
     "PreferenceGroup",
     "Ranking",
@@ -31,10 +32,37 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class StdioTest:
-    """One run of a whole program: what it reads on standard input and must print."""
+    """One input with its expected output.
+
+    Of a whole program: what it reads on standard input and must print. Of a function (the task has an `entry_point`):
+    its arguments as JSON values, one a line, and the expected result as one JSON value.
+    """
 
     input: str
     output: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How outputs are compared with `Task.inputs`: what data sets define for all their tasks.
+
+    Whether a list or a tuple holds the items, and spaces inside and at the ends of printed lines, never matter.
+    CodeContests: `tolerance=1e-5, ignore_case=True, ignore_lines=True`. APPS and TACO: `tolerance=1e-5, unordered=True,
+    unwrap=True` (their own runs also forgive repeated lines and the order of words, this does not). LiveCodeBench:
+    `numeric=True`. EvalPlus: `tolerance=1e-6`, and `unordered=True` for the tasks of MBPP+ that it compares as sets.
+    """
+
+    tolerance: float = 0.0
+    """Numbers may differ by this, absolutely or relative to the expected one; two integers must be equal."""
+    numeric: bool = False
+    """Printed words that are numbers are compared by value: `1.0` is `1`. A `tolerance` implies it."""
+    unordered: bool = False
+    """Printed lines, or the items of a returned sequence or set, may come in any order."""
+    ignore_case: bool = False
+    ignore_lines: bool = False
+    """A line break in printed text counts as a space."""
+    unwrap: bool = False
+    """A returned value may also equal the only item of an expected list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +71,7 @@ class Task:
 
     `tests` is either source code that decides the whole program (HumanEval's `def check(candidate)`, MultiPL-E's
     test text) or a list of `assert` statements counted one by one (MBPP). `inputs` is used instead by whole-program
-    tasks.
+    tasks, and by function tasks whose tests are calls with their results.
     """
 
     task_id: str
@@ -52,6 +80,7 @@ class Task:
     entry_point: str | None = None
     tests: str | tuple[str, ...] = ()
     inputs: tuple[StdioTest, ...] = ()
+    comparison: Comparison = Comparison()
     setup: str = ""
     """Code that the tests need before the program (imports, helper classes); it is not shown to the generator."""
     reference: str | None = None

@@ -21,7 +21,7 @@ import time
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from rewardranker.config import JudgeOptions
@@ -194,9 +194,12 @@ class PythonJudge:
             raise DataError(f"task '{task.task_id}' is in {task.language}: this judge runs Python only")
         if not task.tests and not task.inputs:
             raise DataError(f"task '{task.task_id}' has neither tests nor inputs: its programs can't be judged")
+        cases = [asdict(test) for test in task.inputs]
         fields = {
             "tests": task.tests,
-            "inputs": [{"input": test.input, "output": test.output} for test in task.inputs],
+            "inputs": [] if task.entry_point else cases,
+            "calls": cases if task.entry_point else [],
+            "comparison": asdict(task.comparison),
             "entry_point": task.entry_point,
             "setup": task.setup,
             "prompt": task.prompt,
