@@ -47,7 +47,7 @@ _ASK_VERSION = 1
 _PATH_BENEATH = 1
 _NO_AUDIT_RECORDS = 1
 """From version 7 refusals would be logged by the machine's audit service: a line for each attempt of each candidate."""
-_PR_SET_NO_NEW_PRIVS = 38
+_PR_SET_NO_NEW_PRIVS, _PR_GET_NO_NEW_PRIVS = 38, 39
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -95,6 +95,8 @@ class Ruleset:
         self._version = abi() if version is None else min(version, abi())
         if self._version < 1:
             raise OSError(errno.ENOSYS, "this kernel has no Landlock, or it was not enabled at boot (lsm=landlock,...)")
+        # The first call of a C function costs 40 us, in every child that makes it. So it is made here, without effect.
+        _libc.prctl(_PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
         self._handled = sum(rights for since, rights in _SINCE.items() if since <= self._version)
         self._rules: list[tuple[int, bytes]] = []
         for paths, rights in ((read_only, _READ), (read_write, _READ_WRITE), (devices, _DEVICE)):
