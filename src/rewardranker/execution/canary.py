@@ -75,7 +75,7 @@ def changeable(value: tuple[Token, ...]) -> list[Token]:
     return [
         token
         for i, token in enumerate(value)
-        if token.kind in ("string", "char", "number") and not _is_size(value, i) or token.text in BOOLEANS
+        if (token.kind in ("string", "char", "number") and not _is_size(value, i)) or token.text in BOOLEANS
     ]
 
 

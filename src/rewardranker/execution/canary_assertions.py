@@ -12,28 +12,34 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from .canary_literals import BOOLEANS
 from .canary_scanner import Token, partners, scan
 
-_EQUAL_ARGUMENTS = frozenset(
-    "deepEqual deepStrictEqual equal strictEqual assertEquals assertEqual assert_equal assert_eq assertSame "
-    "assertStrictEquals assertItemsEquals assertAlmostEquals assertEqualsDelta assert_in_delta eq_deeply is_deeply "
-    "cmp_deeply is expect_equal expect_identical all.equal identical check-equal? check-eqv? check-eq? check-within "
-    "AreEqual Equal EXPECT_EQ ASSERT_EQ EXPECT_NEAR EXPECT_STREQ XCTAssertEqual isapprox isClose".split()
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_EQUAL_ARGUMENTS = _words(
+    """deepEqual deepStrictEqual equal strictEqual assertEquals assertEqual assert_equal assert_eq assertSame
+    assertStrictEquals assertItemsEquals assertAlmostEquals assert_in_delta eq_deeply is_deeply cmp_deeply is
+    expect_equal expect_identical all.equal identical check-equal? check-eqv? check-eq? check-within AreEqual Equal
+    EXPECT_EQ ASSERT_EQ EXPECT_NEAR EXPECT_STREQ XCTAssertEqual isapprox isClose"""
 )
-_CONDITIONS = frozenset(
-    "assert Assert IsTrue True assertTrue assert_true test precondition stopifnot isTRUE ok enforce EXPECT_TRUE "
-    "ASSERT_TRUE XCTAssert XCTAssertTrue check-true".split()
+_CONDITIONS = _words(
+    """assert Assert IsTrue True assertTrue assert_true test precondition stopifnot isTRUE ok enforce EXPECT_TRUE
+    ASSERT_TRUE XCTAssert XCTAssertTrue check-true"""
 )
-_FAILS = frozenset("throw exit die panic Fatalf Fatal Errorf Error Fail FailNow abort raise error stop".split())
-_METHODS = frozenset("equals Equals SequenceEqual sameElements eql? SetEquals".split())
-_TABLE_FIELDS = frozenset("expected want".split())
+_FAILS = _words("throw exit die panic Fatalf Fatal Errorf Error Fail FailNow abort raise error stop")
+_METHODS = _words("equals Equals SequenceEqual sameElements eql? SetEquals")
+_TABLE_FIELDS = _words("expected want")
 
 # Words that may stand in an expected value: types and constructors.
 _VALUE_WORDS = {
-    "cpp": "std make_tuple make_pair vector map set unordered_map unordered_set tuple pair optional nullopt any variant "
-    "string long int short float double char bool unsigned size_t int64_t array list union",
+    "cpp": "std make_tuple make_pair vector map set unordered_map unordered_set tuple pair optional nullopt any "
+    "variant string long int short float double char bool unsigned size_t int64_t array list union",
     "cs": "new List Dictionary HashSet Tuple ValueTuple Create long int float double string char bool decimal object "
     "Nullable null",
     "d": "tuple Tuple nullable Nullable init string long int double float bool immutable",
@@ -43,7 +49,7 @@ _VALUE_WORDS = {
     "char Object",
     "jl": "Dict Set Vector Array Tuple Int64 Int Float64 String Bool Any Char Union Nothing nothing",
     "js": "undefined null new Map Set",
-    "lua": "nil",
+    "lua": "nil None",
     "php": "array null NULL",
     "pl": "undef",
     "r": "c list NULL NA character numeric integer logical vector",
@@ -51,10 +57,10 @@ _VALUE_WORDS = {
     "rkt": "list cons hash #hash vector quote . void set",
     "rs": "vec String Vec HashMap HashSet BTreeMap BTreeSet from new to_string to_owned to_vec into Some None Ok Err "
     "isize usize i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 bool str char",
-    "scala": "List Map Set Seq Array Vector Some None Option Left Right toLong toInt toFloat toDouble Long Int Float "
-    "Double String Boolean Char Any",
+    "scala": "List Tuple2 Tuple3 Tuple4 Tuple5 Map Set Seq Array Vector Some None Option Left Right toLong toInt "
+    "toFloat toDouble Long Int Float Double String Boolean Char Any",
     "sh": "",
-    "swift": "as nil Int Double Float String Bool Character AnyHashable Set intValue doubleValue stringValue listValue",
+    "swift": "as nil Int Double Float String Bool Character AnyHashable Set Optional",
     "ts": "undefined null new Map Set",
 }
 _LARGEST_TOLERANCE = 0.05
@@ -217,7 +223,9 @@ class _Finder:
             return False
         for i in range(a, b):
             token = self.tokens[i]
-            if token.kind == "string" and self.language == "sh" and "$" in token.text:
+            if self.language == "swift" and self._is_case(i, a):
+                continue
+            if token.kind == "string" and self.language == "sh" and re.search(r"(?<!\\)\$", token.text):
                 return False
             if token.kind == "word" and token.text not in BOOLEANS and token.text not in self.value_words:
                 # Labels of named members, as in `list(a = 1)` or `{a: 1}`, are no names of anything else.
@@ -226,6 +234,10 @@ class _Finder:
             elif token.kind == "operator" and token.text in ("$", "@", "==", "!=", "+", "*", "/", "%", ";"):
                 return False
         return True
+
+    def _is_case(self, i: int, a: int) -> bool:
+        """Swift's `.success(3)`: a case of an enumeration whose name is left out."""
+        return self._text(i - 1) == "." and (i - 1 == a or self.tokens[i - 2].kind in ("open", "operator"))
 
     def _is_method_call(self, a: int, b: int) -> bool:
         """Tokens [a, b) end in `.equals(...)`."""
@@ -274,7 +286,7 @@ class _Finder:
 
     def _split(self, a: int, b: int, separator: str) -> list[tuple[int, int]]:
         bounds = [a - 1, *self._top_level((a, b), separator), b]
-        return [(left + 1, right) for left, right in zip(bounds, bounds[1:], strict=False)]
+        return [(left + 1, right) for left, right in pairwise(bounds)]
 
     def _data(self, a: int, b: int) -> list[tuple[int, int]]:
         """The data of a Lisp list whose items are tokens [a, b): quotes belong to what follows."""
