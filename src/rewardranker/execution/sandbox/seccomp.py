@@ -283,13 +283,30 @@ def _ranges(blocks: dict[int, Block]) -> list[tuple[int, Block]]:
 
 
 def _search(ranges: list[tuple[int, Block]]) -> Block:
-    """Binary search for the stretch that the number in the accumulator lies in.
+    """Binary search for the stretch that the number in the accumulator lies in, then its block.
 
     The kernel (5.11 and later) runs the program once per number when it is installed and never again for numbers that
-    are allowed without a look at the arguments; short paths keep that run, and so the installation, cheap.
+    are allowed without a look at the arguments. Short paths keep that run cheap and a short program the translation,
+    so blocks that are equal are there once. Jumps only go forward: the program is written from its end, and places
+    are counted from there.
     """
-    if len(ranges) == 1:
-        return ranges[0][1]
-    middle = len(ranges) // 2
-    below, above = _search(ranges[:middle]), _search(ranges[middle:])
-    return [(_JUMP_AT_LEAST, len(below), 0, ranges[middle][0]), *below, *above]
+    backwards: Block = []
+    places: dict[tuple[Instruction, ...], int] = {}
+
+    def write_block(block: Block) -> int:
+        if tuple(block) not in places:
+            backwards.extend(reversed(block))
+            places[tuple(block)] = len(backwards)
+        return places[tuple(block)]
+
+    def write(part: list[tuple[int, Block]]) -> int:
+        if len(part) == 1:
+            return write_block(part[0][1])
+        middle = len(part) // 2
+        above, below = write(part[middle:]), write(part[:middle])
+        following = len(backwards)
+        backwards.append((_JUMP_AT_LEAST, following - above, following - below, part[middle][0]))
+        return len(backwards)
+
+    write(ranges)
+    return backwards[::-1]
