@@ -374,6 +374,18 @@ def test_set_user_id_is_refused_by_every_call_that_takes_a_mode(machine: str) ->
         assert interpret(program, ARCHES[machine], names[name], *arguments) == EPERM
 
 
+@pytest.mark.parametrize("machine", ARCHES)
+def test_device_nodes_are_refused_by_every_call_that_makes_nodes(machine: str) -> None:
+    program = seccomp.make_filter(machine=machine).program
+    names = seccomp._table(ALL_TABLES, list(ARCHES).index(machine))
+    for name in {"mknod", "mknodat"} & names.keys():
+        for kind in (stat.S_IFCHR, stat.S_IFBLK, stat.S_IFIFO, stat.S_IFREG, stat.S_IFSOCK, 0):
+            arguments = [0] * 6
+            arguments[MODE_ARGUMENT[name]] = kind | 0o600
+            expected = EPERM if kind in (stat.S_IFCHR, stat.S_IFBLK) else ALLOW
+            assert interpret(program, ARCHES[machine], names[name], *arguments) == expected
+
+
 HEADERS = {
     "x86_64": ("/usr/include/x86_64-linux-gnu/asm/unistd_64.h", r"#define __NR_(\w+) (\d+)"),
     "aarch64": ("/usr/include/asm-generic/unistd.h", r"#define __NR(?:3264)?_(\w+)\s+(\d+)"),
