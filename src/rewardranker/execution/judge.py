@@ -1,23 +1,22 @@
-"""The judge for Python programs: calls with values checked in another process, or whole programs on standard input.
+"""The judge: programs of many languages are run against tests, in isolation, on a pool of worker processes.
 
-What a verdict does not depend on: the program's `__eq__`, patched builtins or modules, its exit status or what it
-prints (unless that is the answer), other programs' processes, the order or number of workers.
+What a verdict on a Python function does not depend on: the program's `__eq__`, patched builtins or modules, its exit
+status or what it prints; calls and results cross between processes as plain data, and the tests live in another process.
+Programs of other languages are believed by exit status, once they have failed with one expected value changed.
+How far programs are kept from the machine and from one another is the level of isolation (`levels`).
 
-Not guaranteed (see `isolation`): this judge limits a program with rlimits and, under root, a user id of its own. It
-does not hide the file system or the network: a program can read what any user can read. Without root the
-program runs as you and could signal your processes: judge untrusted programs as root in a container.
+Not guaranteed: that a task's tests are good ones.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import selectors
 import shutil
 import tempfile
 import time
+import warnings
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
@@ -26,8 +25,10 @@ from typing import Any
 
 from rewardranker.config import JudgeOptions
 from rewardranker.errors import DataError, SandboxError
-from rewardranker.execution.workers import WorkerProcess, default_workers, start_command
-from rewardranker.types import Sample, Task, Verdict
+from rewardranker.execution import levels
+from rewardranker.execution.items import TaskTexts
+from rewardranker.execution.workers import WorkerProcess, default_workers
+from rewardranker.types import Sample, StdioTest, Task, Verdict
 
 _ATTEMPTS = 3
 _IN_HAND = 2
@@ -37,6 +38,10 @@ _WINDOW = 8
 _REMEMBERED = 1 << 16
 """Distinct (program, tests) whose verdicts are kept for equal ones to come."""
 _START_SECONDS = 60.0
+
+
+class IsolationWarning(UserWarning):
+    """Programs run at a weaker level of isolation than this package can give."""
 
 
 @dataclass
@@ -54,11 +59,11 @@ class _Slot:
     error: Exception | None = None
 
 
-class PythonJudge:
-    """Judges Python programs on a pool of worker processes. Implements `types.Judge`; use as a context manager.
+class ProgramJudge:
+    """Judges programs on a pool of worker processes. Implements `types.Judge`; use as a context manager.
 
     Example:
-        >>> with PythonJudge(JudgeOptions(timeout=2)) as judge:
+        >>> with ProgramJudge(JudgeOptions(timeout=2)) as judge:
         ...     verdicts = list(judge.judge([(task, sample)]))
     """
 
@@ -76,25 +81,28 @@ class PythonJudge:
         self._folder = tempfile.mkdtemp(prefix="rewardranker-judge-")
         os.chmod(self._folder, 0o711)
         self._timeout = options.timeout
+        self._texts = TaskTexts(options)
         self._options: dict[str, Any] = {
             "timeout": options.timeout,
             "memory_mb": options.memory_mb,
             "output_bytes": options.output_kb * 1024,
-            "start": start_command(),
         }
         self._workers: list[WorkerProcess] = []
         self._count = 0
         self._slots: dict[int, _Slot] = {}
         self._next_ticket = 0
-        self._tasks: OrderedDict[int, tuple[Task, str, str]] = OrderedDict()
         self._finalizer = weakref.finalize(self, _shut_down, self._workers, self._folder)
         try:
+            self.choice = levels.choose(options, self._probe)
+            self._options |= levels.worker_options(self.choice.level)
             for _ in range(workers or default_workers()):
                 self._workers.append(self._start_worker())
             self._wait_for_hello()
         except BaseException:
             self.close()
             raise
+        if self.choice.warning:
+            warnings.warn(self.choice.warning, IsolationWarning, stacklevel=2)
 
     def judge(
         self, items: Iterable[tuple[Task, Sample]], *, known: Iterable[tuple[Task, Sample, Verdict]] = ()
@@ -115,14 +123,14 @@ class PythonJudge:
             raise SandboxError("the judge is closed")
         remembered: OrderedDict[bytes, Verdict] = OrderedDict()
         for task, sample, verdict in known:
-            _remember(remembered, self._key(task, sample), replace(verdict, cached=False))
+            _remember(remembered, self._texts.key(task, sample), replace(verdict, cached=False))
         return self._stream(iter(items), remembered)
 
     def close(self) -> None:
         """End all processes and remove the working directories. Further calls do nothing."""
         self._finalizer()
 
-    def __enter__(self) -> PythonJudge:
+    def __enter__(self) -> ProgramJudge:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -175,52 +183,47 @@ class PythonJudge:
             self._slots = {ticket: slot for ticket, slot in self._slots.items() if id(slot) not in mine}
 
     def _slot(self, task: Task, sample: Sample) -> _Slot:
-        if task.task_id != sample.task_id:
-            raise DataError(f"a sample of task '{sample.task_id}' was paired with task '{task.task_id}'")
-        text, digest = self._task_text(task)
-        program = json.dumps(sample.program)
-        frame = f'"key":"{digest}","program":{program},"task":{text}}}'.encode()
-        return _Slot(task, sample, self._key(task, sample), frame)
-
-    def _key(self, task: Task, sample: Sample) -> bytes:
-        digest = self._task_text(task)[1]
-        return hashlib.sha256(digest.encode() + sample.program.encode("utf-8", "surrogatepass")).digest()
-
-    def _task_text(self, task: Task) -> tuple[str, str]:
-        """What a worker needs of a task, as JSON, and its digest."""
-        if id(task) in self._tasks:
-            return self._tasks[id(task)][1:]
-        if task.language.lower() not in ("python", "py", "python3"):
-            raise DataError(f"task '{task.task_id}' is in {task.language}: this judge runs Python only")
-        if not task.tests and not task.inputs:
-            raise DataError(f"task '{task.task_id}' has neither tests nor inputs: its programs can't be judged")
-        cases = [asdict(test) for test in task.inputs]
-        fields = {
-            "tests": task.tests,
-            "inputs": [] if task.entry_point else cases,
-            "calls": cases if task.entry_point else [],
-            "comparison": asdict(task.comparison),
-            "entry_point": task.entry_point,
-            "setup": task.setup,
-            "prompt": task.prompt,
-        }
-        text = json.dumps(fields)
-        digest = hashlib.sha256(text.encode()).hexdigest()
-        self._tasks[id(task)] = (task, text, digest)
-        if len(self._tasks) > 256:
-            self._tasks.popitem(last=False)
-        return text, digest
+        frame = self._texts.frame(task, sample)
+        return _Slot(task, sample, self._texts.key(task, sample), frame)
 
     # --- workers ------------------------------------------------------------------------------------------------
 
-    def _start_worker(self) -> WorkerProcess:
+    def _start_worker(self, options: dict[str, Any] | None = None) -> WorkerProcess:
         self._count += 1
         folder = os.path.join(self._folder, str(self._count))
         try:
+            os.makedirs(self._folder, 0o711, exist_ok=True)  # the last worker to end removes it
             os.mkdir(folder, 0o711)
         except OSError as error:
             raise SandboxError(f"the judge can't make a working directory: {error}") from None
-        return WorkerProcess({**self._options, "folder": folder})
+        return WorkerProcess({**self._options, **(options or {}), "folder": folder})
+
+    def _probe(self, options: dict[str, Any], program: str, inputs: list[str]) -> list[str]:
+        """Run the self-test's program at a level: what it printed that it should not have."""
+        worker = self._start_worker(options)
+        task = Task("self-test", "", inputs=tuple(StdioTest(text, "") for text in inputs))
+        sample = Sample("self-test", 0, "", "", program)
+        lines: list[str] = []
+        try:
+            with selectors.DefaultSelector() as selector:
+                selector.register(worker, selectors.EVENT_READ)
+                worker.send(b'{"ticket":0,"keep_output":true,' + self._texts.frame(task, sample))
+                end = time.monotonic() + _START_SECONDS
+                while time.monotonic() < end:
+                    if not selector.select(1.0):
+                        continue
+                    for message in worker.receive() or [{"fault": worker.why_gone()}]:
+                        if "fault" in message:
+                            raise SandboxError(message["fault"])
+                        if "hello" in message:
+                            worker.uid = message["hello"]["uid"]
+                        elif "verdict" in message:
+                            return str(message["output"]).splitlines()
+            raise SandboxError(f"the self-test did not end within {_START_SECONDS:.0f} s")
+        except OSError as error:
+            raise SandboxError(f"{worker.why_gone()} ({error})") from None
+        finally:
+            worker.close()
 
     def _wait_for_hello(self) -> None:
         """Wait until all workers run; say how they isolate programs."""
@@ -234,7 +237,7 @@ class PythonJudge:
                     for message in key.data.receive() or [{"fault": key.data.why_gone()}]:
                         if "hello" not in message:
                             raise SandboxError(f"the judge does not start: {message.get('fault')}")
-                        words.add(_isolation(self._greet(key.data, message["hello"])))
+                        words.add(self._isolation(self._greet(key.data, message["hello"])))
                     selector.unregister(key.data)
                 if time.monotonic() > end:
                     raise SandboxError(f"the judge's workers did not start within {_START_SECONDS:.0f} s")
@@ -243,6 +246,10 @@ class PythonJudge:
     def _greet(self, worker: WorkerProcess, hello: dict[str, Any]) -> int | None:
         worker.uid = hello["uid"]
         return worker.uid
+
+    def _isolation(self, uid: int | None) -> str:
+        user = "same user" if uid is None else "own user" if uid > 65535 else "user nobody"
+        return f"{self.choice.level.words}, {user}"
 
     def _dispatch(self, waiting: deque[_Slot]) -> None:
         """Give waiting items to workers that have room."""
@@ -303,7 +310,7 @@ class PythonJudge:
             slot.suspected += 1
             waiting.appendleft(slot)
             return
-        slot.verdict = Verdict(slot.task.task_id, slot.sample.sample_id, isolation=self.isolation, **fields)
+        slot.verdict = Verdict(slot.task.task_id, slot.sample.sample_id, isolation=self.isolation, toolchain=self._texts.toolchain(slot.task), **fields)
 
     def _replace(self, worker: WorkerProcess, cause: str, waiting: deque[_Slot]) -> None:
         """Put a fresh worker in the place of one that failed; what it had in hand is done again."""
@@ -322,12 +329,6 @@ class PythonJudge:
                 )
         waiting.extendleft(slot for slot in reversed(slots) if slot is not None)
         self._workers[place] = self._start_worker()
-
-
-def _isolation(uid: int | None) -> str:
-    if uid is None:
-        return "rlimits, same user"
-    return "rlimits, own user" if uid > 65535 else "rlimits, user nobody"
 
 
 def _shut_down(workers: list[WorkerProcess], folder: str) -> None:
@@ -358,7 +359,7 @@ def judge(
         DataError: a sample's task is not among `tasks`, or a task can't be judged.
         SandboxError: the judge itself fails.
     """
-    with PythonJudge(options, workers) as pool:
+    with ProgramJudge(options, workers) as pool:
         return list(pool.judge(pair(tasks, samples)))
 
 
@@ -377,3 +378,6 @@ def pair(tasks: Iterable[Task], samples: Iterable[Sample]) -> Iterator[tuple[Tas
                 f"(there are {len(by_id)}: {have}, ...): judge it with the task file it was sampled from"
             )
         yield by_id[sample.task_id], sample
+
+
+PythonJudge = ProgramJudge

@@ -16,10 +16,11 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from rewardranker.errors import DataError
+from rewardranker.execution.sandbox import exits
 from rewardranker.execution.language_table import LANGUAGES, Command, Language, Library, Way
 
 __all__ = [
@@ -29,9 +30,11 @@ __all__ = [
     "Library",
     "Toolchain",
     "Way",
+    "exit_rules",
     "find",
     "install_hint",
     "missing_program",
+    "outside_folders",
     "read_exit",
     "toolchain",
     "usable",
@@ -186,19 +189,22 @@ def read_exit(language: Language, exit_status: int, stdout: str, stderr: str) ->
     Returns:
         `passed`, `wrong answer`, `compile error`, `crashed` or `exception`.
     """
-    failed = exit_status != 0 or _matches(language.failed_stderr, stderr) or _matches(language.failed_stdout, stdout)
-    if not failed:
-        return "passed"
-    streams = f"{stderr}\n{stdout}"
-    if _matches(language.compile_error, streams):
-        return "compile error"
-    if exit_status == language.wrong_answer_exit or _matches(language.wrong_answer, streams):
-        return "wrong answer"
-    return "crashed" if exit_status < 0 else "exception"
+    return exits.read_exit(exit_rules(language), exit_status, stdout, stderr)
 
 
-def _matches(pattern: str, text: str) -> bool:
-    return bool(pattern) and re.search(pattern, text) is not None
+def exit_rules(language: Language) -> exits.ExitRules:
+    """The part of a row that reads a finished program's exit."""
+    return exits.ExitRules(**{field.name: getattr(language, field.name) for field in fields(exits.ExitRules)})
+
+
+@functools.cache
+def outside_folders() -> tuple[str, ...]:
+    """Folders outside the system's own that some language's executables lie in: a sandbox must show them.
+
+    The judge's own interpreter is not among them: Python programs run in copies of a process that has it open.
+    """
+    paths = [_first_present(names) for row in LANGUAGES if row.code != "py" for names in row.programs.values()]
+    return tuple(sorted({folder for path in paths if path for folder in _own_folders(path)}))
 
 
 def _first_present(names: tuple[str, ...]) -> str | None:

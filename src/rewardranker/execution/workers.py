@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rewardranker.errors import SandboxError
+from rewardranker.execution import bubblewrap
 from rewardranker.execution.sandbox.wire import HEADER
 
 _BOOT = (
@@ -35,9 +36,7 @@ _ENVIRONMENT = {"PYTHONHASHSEED": "0"}
 
 def start_command() -> list[str]:
     """Starts a module of `execution.sandbox` in a clean interpreter: no site packages, no user's variables or paths."""
-    if not sys.executable:
-        raise SandboxError("the Python interpreter does not know its own path (sys.executable), so none can be started")
-    return [sys.executable, "-S", "-s", "-P", "-c", _BOOT.format(home=str(Path(__file__).parent))]
+    return [bubblewrap.interpreter(), "-S", "-s", "-P", "-c", _BOOT.format(home=str(Path(__file__).parent))]
 
 
 class WorkerProcess:
@@ -129,7 +128,7 @@ class WorkerProcess:
             self._process.wait()
         if self._process.returncode != 0 and self.uid is not None and self.uid > 65535:
             # It could not clean up itself. Its user id is its own, so this can't hit anyone else's process.
-            subprocess.run([sys.executable, "-S", "-s", "-P", "-c", _SWEEP, str(self.uid)], env={}, check=False)
+            subprocess.run([bubblewrap.interpreter(), "-S", "-s", "-P", "-c", _SWEEP, str(self.uid)], env={}, check=False)
 
     def close(self) -> None:
         self.kill()

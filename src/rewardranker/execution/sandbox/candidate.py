@@ -11,16 +11,20 @@ Messages: `[nonce, operation, ...]` comes in, one of these goes out:
     [nonce, "syntax", text]            the program does not compile
     [nonce, "limit"]                   the answer is longer than allowed
     [nonce, "callback", number, args, kwargs]   call a function of the tests; answered by an "ok" or "raise" message
+    [nonce, "printed", text]           what a call printed, ahead of its answer, where the tests catch it
 """
 
 from __future__ import annotations
 
+import io
+import json
 import linecache
 import os
 import sys
 import traceback
 import types
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
 from .wire import BUILTIN_ERRORS, Codec, FrameReader, Gone, write_frame
@@ -31,6 +35,7 @@ READY = b'"ready"'
 FILENAME = "<program>"
 NO_MEMORY = 102
 """Exit status when there is no memory left even to say so."""
+NOT_EXECUTED = 103
 _TAIL = 600
 _LOADED = 1 << 31
 
@@ -79,16 +84,26 @@ class Candidate:
             found.append([name, self._codec.plain(self._space[name])] if name in self._space else [name])
         return ["ok", found, []]
 
-    def _do_call(self, function: Any, args: list[Any], kwargs: dict[str, Any]) -> list[Any]:
+    def _do_call(self, function: Any, args: list[Any], kwargs: dict[str, Any], captures: bool) -> list[Any]:
         plain = self._codec.plain
         mutable = [(i, arg, plain(arg)) for i, arg in enumerate(args) if type(arg) in MUTABLE]
-        value = plain(function(*args, **kwargs))
+        value = plain(self._printing(function, args, kwargs) if captures else function(*args, **kwargs))
         changed = []
         for i, arg, before in mutable:
             after = plain(arg)
             if after != before:
                 changed.append([i, after])
         return ["ok", value, changed]
+
+    def _printing(self, function: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        """Call a function and send what it prints."""
+        stdout, text = sys.stdout, io.StringIO()
+        sys.stdout = text
+        try:
+            return function(*args, **kwargs)
+        finally:
+            sys.stdout = stdout
+            self._reply(["printed", text.getvalue()])
 
     def _do_operate(self, name: str, *operands: Any) -> list[Any]:
         return ["ok", self._codec.plain(OPERATIONS[name](*operands)), []]
@@ -100,11 +115,14 @@ class Candidate:
         if number is None:
             number = self._numbers[id(value)] = len(self._objects)
             self._objects.append(value)
-        return {
+        reference = {
             "ref": number,
             "type": type(value).__name__,
             "true": True if isinstance(value, type | types.FunctionType) else bool(value),
         }
+        if isinstance(value, type) and issubclass(value, BaseException):
+            reference["error"] = [cls.__name__ for cls in value.__mro__]
+        return reference
 
     def _resolve(self, tagged: dict[str, Any]) -> Any:
         if "path" in tagged:
@@ -175,9 +193,13 @@ def describe(error: BaseException) -> str:
     return "".join(lines).rstrip()[-_TAIL:]
 
 
-def builtin_error(names: list[str], args: list[Any] | None, text: str = "") -> Exception:
-    """The builtin exception that a crossed one stands for: the nearest builtin class in its method resolution order."""
-    cls = next((BUILTIN_ERRORS[name] for name in names if name in BUILTIN_ERRORS), Exception)
+def builtin_error(
+    names: list[str], args: list[Any] | None, text: str = "", known: Mapping[str, type[Exception]] = BUILTIN_ERRORS
+) -> Exception:
+    """The exception that a crossed one stands for: the nearest class in its method resolution order that is `known` or
+    builtin."""
+    known = {**BUILTIN_ERRORS, **known}
+    cls = next((known[name] for name in names if name in known), Exception)
     try:
         return cls(*(args if args is not None else [text]))
     except Exception:
@@ -200,6 +222,25 @@ OPERATIONS: dict[str, Any] = {
     "repr": repr,
 }
 """What tests may do with an object that stays in the candidate's process, besides calling it."""
+
+
+def say_why_not(fd: int, error: Exception) -> None:
+    """End a process that could not be confined, and tell the reason in place of the greeting."""
+    write_frame(fd, json.dumps(f"{type(error).__name__}: {error}").encode())
+    os._exit(1)
+
+
+def execute(fd: int, argv: list[str], environment: dict[str, str]) -> None:
+    """Become the program of a command line; the channel closes by itself when that happened.
+
+    Where it can't, the reason is told on the channel: a toolchain that does not start is never a program's fault.
+    """
+    write_frame(fd, READY)
+    try:
+        os.execve(argv[0], argv, environment)
+    except OSError as error:
+        write_frame(fd, f'"{error.strerror}"'.encode())
+    os._exit(NOT_EXECUTED)
 
 
 def run_whole_program(fd: int) -> None:

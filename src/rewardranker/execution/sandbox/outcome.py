@@ -16,20 +16,28 @@ _MOST_PATIENCE = 3
 
 
 class Run:
-    """One candidate's life: limits while it lives, figures afterwards."""
+    """One candidate's life: limits while it lives, figures afterwards.
 
-    def __init__(self, pid: int, timeout: float) -> None:
-        self.pid = pid
+    Args:
+        pidfd: descriptor of its process, which this object closes.
+        timeout: CPU seconds it may use.
+        tree: whether the time of processes that it starts counts while they live (it always does once they ended).
+    """
+
+    def __init__(self, pidfd: int, timeout: float, tree: bool = False) -> None:
+        self.pidfd = pidfd
+        self.pid = process.pid_of(pidfd)
         self.timeout = timeout
         self.start = time.monotonic()
         self.seconds = self.cpu = self.peak_mb = 0.0
         self.status = self.survivors = 0
         self.was_alive = True
+        self._cpu_seconds = process.tree_cpu_seconds if tree else process.cpu_seconds
 
     def remaining(self) -> float:
         """Seconds until it must be looked at again; 0 or less when its time is over."""
         try:
-            cpu = self.timeout - process.cpu_seconds(self.pid)
+            cpu = self.timeout - self._cpu_seconds(self.pid)
         except OSError:
             cpu = self.timeout
         limit = 2 * self.timeout + 1
@@ -37,6 +45,13 @@ class Run:
         if wall <= 0:
             wall += min(process.run_delay(self.pid), limit * (_MOST_PATIENCE - 1))
         return min(cpu, wall)
+
+    def ended(self, status: int, cpu: float, peak: float, survivors: int, was_alive: bool) -> None:
+        """Take down how it ended: wait status, CPU seconds, peak bytes."""
+        os.close(self.pidfd)
+        self.status, self.cpu, self.peak_mb = status, cpu, peak / 2**20
+        self.survivors, self.was_alive = survivors, was_alive
+        self.seconds = time.monotonic() - self.start
 
 
 def explain(run: Run, status: str, detail: str, gone: bool, timed_out: bool) -> tuple[str, str, bool]:

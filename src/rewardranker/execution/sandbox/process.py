@@ -52,11 +52,12 @@ def drop_user(uid: int) -> None:
         raise OSError("the kernel did not change the user")
 
 
-def usable_uid() -> int | None:
-    """A user id of this process's own for candidates, `NOBODY` where private ids are not mapped, None without root."""
+def usable_uid(number: int) -> int | None:
+    """A user id for candidates of the worker with this process id alone, `NOBODY` where private ids are not mapped,
+    None without root."""
     if os.geteuid() != 0:
         return None
-    for uid in (PRIVATE_UID_BASE + os.getpid(), NOBODY):
+    for uid in (PRIVATE_UID_BASE + number, NOBODY):
         pid = os.fork()
         if pid == 0:
             try:
@@ -98,6 +99,39 @@ def lower_limit(which: int, soft: int, hard: int | None = None) -> None:
 def cpu_seconds(pid: int) -> float:
     """CPU time that a live process (all its threads, not its children) has used."""
     return time.clock_gettime((~pid << 3) | 2)
+
+
+def tree_cpu_seconds(pid: int) -> float:
+    """CPU time of a live process and its live descendants."""
+    total, todo = cpu_seconds(pid), [pid]
+    while todo:
+        below = _children(todo.pop())
+        todo += below
+        for child in below:
+            with contextlib.suppress(OSError):
+                total += cpu_seconds(child)
+    return total
+
+
+def _children(pid: int) -> list[int]:
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{task}/children") as file:
+                found += [int(child) for child in file.read().split()]
+    return found
+
+
+def pid_of(pidfd: int) -> int:
+    """The process id, as this process sees it, that a descriptor stands for; -1 when it has ended and was reaped."""
+    with open(f"/proc/self/fdinfo/{pidfd}") as file:
+        return next((int(line.split()[1]) for line in file if line.startswith("Pid:")), -1)
+
+
+def counts_tasks_by_namespace() -> bool:
+    """Whether RLIMIT_NPROC counts within the user namespace (Linux 5.14) and not all processes of the user."""
+    major, minor = os.uname().release.split(".")[:2]
+    return (int(major), int("".join(c for c in minor if c.isdigit()) or 0)) >= (5, 14)
 
 
 def run_delay(pid: int) -> float:

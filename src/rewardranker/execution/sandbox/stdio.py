@@ -41,8 +41,14 @@ class Ended:
     """What ran over: `time`, `output`, or nothing."""
 
 
-def judge_whole_program(worker: Worker, program: str, task: dict[str, Any]) -> dict[str, Any]:
-    """Run a program once for each input; all are run, unless the program does not compile or runs out of time."""
+def judge_whole_program(
+    worker: Worker, program: str, task: dict[str, Any], printed: list[str] | None = None
+) -> dict[str, Any]:
+    """Run a program once for each input; all are run, unless the program does not compile or runs out of time.
+
+    Args:
+        printed: where the output of each run is put, if given, with the end of standard error.
+    """
     setup = make_plan({**task, "tests": "0"}).setup if task["setup"] else ""
     rules = Rules(**task.get("comparison", {}))
     runs: list[Run] = []
@@ -50,6 +56,8 @@ def judge_whole_program(worker: Worker, program: str, task: dict[str, Any]) -> d
     for test in task["inputs"]:
         ended = run_once(worker, setup, program, test["input"])
         runs.append(ended.run)
+        if printed is not None:
+            printed.append((ended.printed + ended.errors).decode("utf-8", "replace"))
         outcome = _failure(ended) or _compare(ended, test["output"], rules)
         if outcome is None:
             passed += 1
@@ -83,10 +91,11 @@ def run_once(worker: Worker, setup: str, program: str, text: str) -> Ended:
         except (Gone, TooLong):
             ready = b""
         if ready != READY:
-            raise Fault("the candidate's process failed before it had the program")
+            why = ready.decode("utf-8", "replace")
+            raise Fault(f"the candidate's process failed before it had the program: {why}")
         with contextlib.suppress(Gone):
             write_frame(ours.fileno(), json.dumps(["", setup, program]).encode())
-        printed, errors, over = _collect(worker, run, out, err)
+        printed, errors, over = collect(worker, run, out, err)
         worker.end_candidate(run)
         ours.setblocking(False)
         try:
@@ -98,38 +107,38 @@ def run_once(worker: Worker, setup: str, program: str, text: str) -> Ended:
     return Ended(run, word, printed, errors, over)
 
 
-def _collect(worker: Worker, run: Run, out: int, err: int) -> tuple[bytes, bytes, str]:
-    """Read what is printed until the process ends; say what ran over: `""`, `time` or `output`."""
+def collect(worker: Worker, run: Run, out: int, err: int, tail: int = _TAIL) -> tuple[bytes, bytes, str]:
+    """Read what is printed until the process ends; say what ran over: `""`, `time` or `output`.
+
+    Args:
+        tail: bytes kept of the end of what arrives at `err`.
+    """
     limit = worker.options["output_bytes"]
     printed, errors = bytearray(), b""
-    pidfd = os.pidfd_open(run.pid)
     poll = select.poll()
-    for fd in (pidfd, out, err):
+    for fd in (run.pidfd, out, err):
         os.set_blocking(fd, False)
         poll.register(fd, select.POLLIN)
-    try:
-        while (seconds := run.remaining()) > 0:
-            ready = {fd for fd, _ in poll.poll(min(seconds, 1.0) * 1000 + 1)}
-            if not ready:
-                worker.check_hangup()
-            # After its end all that it printed is in the pipes, whatever processes it left go on writing.
-            for fd in (out, err) * (_PIPE_READS if pidfd in ready else 1):
-                part = _read(fd)
-                if part is None:
-                    continue
-                if not part and fd in ready and pidfd not in ready:
-                    poll.unregister(fd)
-                if fd == out:
-                    printed += part
-                else:
-                    errors = (errors + part)[-_TAIL:]
-            if len(printed) > limit:
-                return bytes(printed), errors, "output"
-            if pidfd in ready:
-                return bytes(printed), errors, ""
-        return bytes(printed), errors, "time"
-    finally:
-        os.close(pidfd)
+    while (seconds := run.remaining()) > 0:
+        ready = {fd for fd, _ in poll.poll(min(seconds, 1.0) * 1000 + 1)}
+        if not ready:
+            worker.check_hangup()
+        # After its end all that it printed is in the pipes, whatever processes it left go on writing.
+        for fd in (out, err) * (_PIPE_READS if run.pidfd in ready else 1):
+            part = _read(fd)
+            if part is None:
+                continue
+            if not part and fd in ready and run.pidfd not in ready:
+                poll.unregister(fd)
+            if fd == out:
+                printed += part
+            else:
+                errors = (errors + part)[-tail:]
+        if len(printed) > limit:
+            return bytes(printed), errors, "output"
+        if run.pidfd in ready:
+            return bytes(printed), errors, ""
+    return bytes(printed), errors, "time"
 
 
 def _read(fd: int) -> bytes | None:

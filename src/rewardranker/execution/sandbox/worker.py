@@ -23,9 +23,11 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
-from . import process, stdio, tester
+from . import command, process, stdio, tester
+from .confine import Command
 from .outcome import Run, explain, verdict
 from .plan import BadTests
 from .wire import FrameReader, Gone, write_frame
@@ -49,7 +51,8 @@ class Worker:
     Args:
         connection: to the judge.
         options: `timeout` (CPU seconds), `memory_mb`, `output_bytes`, `folder` (for candidates' working directories).
-            `start` (command that starts a module of this package, arguments appended).
+            `level` of isolation, `start_zygote` (command that starts a module of this package inside the level's outer
+            wall, arguments appended), `readable` (files and folders that programs may read beside the system's).
     """
 
     def __init__(self, connection: socket.socket, options: dict[str, Any]) -> None:
@@ -57,13 +60,15 @@ class Worker:
         self.options = options
         self._tester: TesterProcess | None = None
         ours, theirs = socket.socketpair()
+        options = {**options, "worker": os.getpid(), "user_tasks": process.user_tasks()}
         process.lower_limit(resource.RLIMIT_STACK, _STACK, resource.getrlimit(resource.RLIMIT_STACK)[1])
         self._zygote_process = subprocess.Popen(
-            [*options["start"], "zygote", str(theirs.fileno()), json.dumps(options)],
+            [*options["start_zygote"], "zygote", str(theirs.fileno()), json.dumps(options)],
             env=dict(os.environ),
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
+            umask=0o022,  # folders that bubblewrap makes must be open to candidates
         )
         theirs.close()
         self._zygote = ours
@@ -116,8 +121,12 @@ class Worker:
 
     def _judge(self, item: dict[str, Any]) -> dict[str, Any]:
         task = item["task"]
+        if task["toolchain"] is not None:
+            return {"verdict": command.judge_program(self, item)}
         if task["inputs"]:
-            return {"verdict": stdio.judge_whole_program(self, item["program"], task)}
+            printed: list[str] | None = [] if item.get("keep_output") else None
+            fields = stdio.judge_whole_program(self, item["program"], task, printed)
+            return {"verdict": fields} if printed is None else {"verdict": fields, "output": "".join(printed)}
         return {"verdict": self._judge_functions(item)}
 
     # --- candidates ---------------------------------------------------------------------------------------------
@@ -128,15 +137,15 @@ class Worker:
         Raises:
             Fault: the zygote is gone.
         """
-        try:
-            socket.send_fds(self._zygote, [b"W" if whole else b"F"], fds)
-            pid = FORKED.unpack(self._zygote_reply(FORKED.size))[0]
-        except OSError as error:
-            raise Fault(f"the zygote is gone ({error})") from None
-        finally:
-            for fd in fds:
-                os.close(fd)
-        return Run(pid, self.options["timeout"])
+        return Run(self._fork(b"W" if whole else b"F", fds, None), self.options["timeout"])
+
+    def start_command(self, command: Command, fds: list[int]) -> Run:
+        """Fork a candidate that executes a command line, with these descriptors; they are closed here.
+
+        Raises:
+            Fault: the zygote is gone.
+        """
+        return Run(self._fork(b"X", fds, asdict(command)), command.cpu_seconds, tree=True)
 
     def end_candidate(self, run: Run, gone: bool = False) -> None:
         """Kill the candidate and all it left; its usage is then in `run`.
@@ -147,13 +156,59 @@ class Worker:
         Raises:
             Fault: the zygote is gone.
         """
+        run.ended(*KILLED.unpack(self._command(b"G" if gone else b"K", [], None, KILLED.size)))
+
+    def make_box(self, files: dict[str, bytes]) -> int:
+        """A folder for a program of another language that holds these files; its number.
+
+        Raises:
+            Fault: the zygote is gone or has no room.
+        """
+        fds = []
+        for name, content in files.items():
+            fds.append(os.memfd_create(name))
+            with open(os.dup(fds[-1]), "wb") as file:
+                file.write(content)
         try:
-            self._zygote.sendall(b"G" if gone else b"K")
-            run.status, run.cpu, peak, run.survivors, run.was_alive = KILLED.unpack(self._zygote_reply(KILLED.size))
-        except OSError as error:
+            return int(FORKED.unpack(self._command(b"B", fds, list(files), FORKED.size))[0])
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def remove_box(self, number: int) -> None:
+        """
+        Raises:
+            Fault: the zygote is gone.
+        """
+        self._command(b"D", [], number, FORKED.size)
+
+    def _fork(self, kind: bytes, fds: list[int], frame: Any) -> int:
+        try:
+            self._send(kind, fds, frame)
+            _, pidfds, _, _ = socket.recv_fds(self._zygote, FORKED.size, 1)
+            if not pidfds:
+                raise ConnectionError(f"exit status {self._zygote_process.poll()}")
+            return pidfds[0]
+        except (OSError, Gone) as error:
             raise Fault(f"the zygote is gone ({error})") from None
-        run.peak_mb = peak / 2**20
-        run.seconds = time.monotonic() - run.start
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def _command(self, kind: bytes, fds: list[int], frame: Any, size: int) -> bytes:
+        try:
+            self._send(kind, fds, frame)
+            return self._zygote_reply(size)
+        except (OSError, Gone) as error:
+            raise Fault(f"the zygote is gone ({error})") from None
+
+    def _send(self, kind: bytes, fds: list[int], frame: Any) -> None:
+        if fds:
+            socket.send_fds(self._zygote, [kind], fds)
+        else:
+            self._zygote.sendall(kind)
+        if frame is not None:
+            write_frame(self._zygote.fileno(), json.dumps(frame).encode())
 
     def _zygote_reply(self, size: int) -> bytes:
         reply = b""

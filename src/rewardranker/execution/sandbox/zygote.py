@@ -1,35 +1,38 @@
 """The process that candidates are forked from: clean, with the common modules imported.
 
 It never reads a program or a test: it gets file descriptors to hand to the candidate, so nothing of earlier programs
-is in the memory a candidate starts with. It adopts what candidates leave behind and kills it before the next one.
+is in the memory a candidate starts with. It ends all that a candidate leaves behind before the next one.
 
 Commands on its socket (the worker is the only one who holds the other end):
     b"F" / b"W" + descriptors   fork a candidate for functions (channel) or for a whole program (channel, 0, 1, 2)
-                                -> process id
+    b"X" + descriptors + frame  fork a candidate that executes a command line (channel, 0, 1, 2; `confine.Command`)
+                                -> process id, and a descriptor of the process
     b"K" / b"G"                 kill it and all it left, at once / after a moment to end by itself
                                 -> wait status, CPU seconds, peak bytes, survivors, whether it was alive until then
+    b"B" + descriptors + frame  make a folder that holds these files under the names in the frame -> its number
+    b"D" + frame                remove the folder of that number -> the number
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import gc
 import json
-import math
 import os
 import random
-import resource
 import shutil
 import signal
 import socket
 import struct
+import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from . import candidate, process
+from . import candidate, namespaces, process
+from .confine import Command, Confinement
+from .wire import FrameReader
 
 COMMON_MODULES = """
     abc array bisect cmath collections collections.abc contextlib copy dataclasses datetime decimal enum fractions
@@ -40,81 +43,79 @@ COMMON_MODULES = """
 
 FORKED = struct.Struct("<i")
 KILLED = struct.Struct("<iddi?")
-_THREADS = 32
-_FILES = 64
-_LIBRARY = 40
-"""Descriptors from here on hold the library's folder, out of the way of the candidate's few."""
+_BOX_BYTES = 512 * 2**20
 
 
 class Zygote:
     def __init__(self, connection: socket.socket, options: dict[str, Any]) -> None:
         self._connection = connection
         self._options = options
-        self._uid = process.usable_uid()
+        self._frames = FrameReader(connection.fileno(), 1 << 24)
+        self._uid = process.usable_uid(options["worker"])
         self._folders = Path(options["folder"])
         self._count = 0
-        self._null = os.open(os.devnull, os.O_RDWR)
         process.adopt_orphans()
-        if self._uid is not None:
-            self._reach_library_by_descriptor()
-        self._threads = _THREADS if self._private else _THREADS + process.user_tasks()
-        self._space = process.own_address_space() + options["memory_mb"] * 2**20
+        self._confinement = Confinement(options, self._uid, connection.fileno())
+        self._namespaces: namespaces.ProcessNamespaces | None = None
+        if options["level"] == "namespaces":
+            self._namespaces = namespaces.ProcessNamespaces()
+            namespaces.mount_folder(namespaces.WORK, 2**20, 0o711)
 
     @property
     def _private(self) -> bool:
         return self._uid is not None and self._uid != process.NOBODY
 
-    def _reach_library_by_descriptor(self) -> None:
-        """Let the candidate's user import from a standard library that lies under a folder closed to it."""
-        here = os.path.dirname(os.__file__)
-        path = f"/proc/self/fd/{fcntl.fcntl(os.open(here, os.O_PATH), fcntl.F_DUPFD_CLOEXEC, _LIBRARY)}"
-        moved = [entry.replace(here, path, 1) for entry in sys.path if entry.startswith(here)]
-        sys.path[:] = moved
-        for module in list(sys.modules.values()):
-            if getattr(module, "__path__", None) and type(module.__path__) is list:
-                module.__path__ = [entry.replace(here, path, 1) for entry in module.__path__]
-
     def serve(self) -> None:
         """Work until the worker is gone; then leave nothing behind."""
-        hello = {"uid": self._uid, "space": self._space}
+        hello = {"uid": self._uid, "space": self._confinement.space, "level": self._options["level"]}
         self._connection.sendall(json.dumps(hello).encode() + b"\n")
         gc.collect()
         gc.freeze()
         pid = 0
         try:
             while True:
-                command, fds, _, _ = socket.recv_fds(self._connection, 1, 4)
+                command, fds, _, _ = socket.recv_fds(self._connection, 1, 8)
                 if not command:
                     return
                 if command in b"KG":
                     self._connection.sendall(KILLED.pack(*self._kill(pid, 0.2 if command == b"G" else 0.0)))
                     continue
-                pid = self._fork(command == b"W", fds)
+                frame = json.loads(self._frames.read()) if command in b"XBD" else None
+                if command == b"B":
+                    self._connection.sendall(FORKED.pack(self._make_box(frame, fds)))
+                elif command == b"D":
+                    self._remove_box(frame)
+                    self._connection.sendall(FORKED.pack(frame))
+                else:
+                    pid = self._fork(command, fds, frame)
+                    pidfd = os.pidfd_open(pid)
+                    socket.send_fds(self._connection, [FORKED.pack(pid)], [pidfd])
+                    os.close(pidfd)
                 for fd in fds:
                     os.close(fd)
-                self._connection.sendall(FORKED.pack(pid))
         finally:
-            if self._private and self._uid is not None:
+            if self._private and self._uid is not None and self._namespaces is None:
                 process.kill_user(self._uid)
             process.kill_children()
 
     # --- one candidate ------------------------------------------------------------------------------------------
 
-    def _fork(self, whole: bool, fds: list[int]) -> int:
-        self._count += 1
-        folder = self._folders / str(self._count)
-        folder.mkdir(mode=0o700)
-        if self._uid is not None:
-            os.chown(folder, self._uid, self._uid)
+    def _fork(self, kind: bytes, fds: list[int], frame: dict[str, Any] | None) -> int:
+        command = Command(**frame) if frame is not None else None
+        folder = self._own_folder(command)
         parent = os.getpid()
-        pid = os.fork()
+        pid = self._namespaces.fork() if self._namespaces else os.fork()
         if pid:
             return pid
         try:
             random.seed(0)
-            os.chdir(folder)
-            self._confine(fds, parent)
-            if whole:
+            try:
+                self._confinement.apply(fds, parent, folder, command)
+            except Exception as error:
+                candidate.say_why_not(3, error)
+            if command is not None:
+                candidate.execute(3, command.argv, command.environment)
+            elif kind == b"W":
                 candidate.run_whole_program(3)
             candidate.Candidate(3, self._options["output_bytes"]).serve()
         except MemoryError:
@@ -123,32 +124,23 @@ class Zygote:
             pass
         os._exit(1)
 
-    def _confine(self, fds: list[int], parent: int) -> None:
-        """Become a process that can do no harm; the channel becomes descriptor 3."""
-        os.setsid()
-        channel, *standard = fds
-        for number, fd in enumerate(standard or [self._null] * 3):
-            os.dup2(fd, number)
-        own = self._connection.fileno()
-        for fd in {own, self._null, *fds} - {channel}:
-            os.close(fd)
-        if channel != 3:
-            os.dup2(channel, 3)
-            os.close(channel)
-        output = self._options["output_bytes"]
-        cpu = math.ceil(self._options["timeout"])
-        process.lower_limit(resource.RLIMIT_CORE, 0)
-        process.lower_limit(resource.RLIMIT_CPU, cpu + 1, cpu + 2)
-        process.lower_limit(resource.RLIMIT_AS, self._space)
-        process.lower_limit(resource.RLIMIT_FSIZE, output)
-        process.lower_limit(resource.RLIMIT_NOFILE, _FILES)
-        process.lower_limit(resource.RLIMIT_NPROC, self._threads)
-        process.lower_limit(resource.RLIMIT_MEMLOCK, 0)
-        process.lower_limit(resource.RLIMIT_MSGQUEUE, 0)
+    def _own_folder(self, command: Command | None) -> str | None:
+        """The folder that a candidate may write to, if it is not in mounts of its own."""
+        if command is not None and command.box is not None:
+            return str(self._box(command.box))
+        if self._namespaces:
+            return None
+        self._count += 1
+        return self._new_folder(self._count)
+
+    def _new_folder(self, number: int) -> str:
+        folder = self._box(number)
+        folder.mkdir(mode=0o700)
+        if self._namespaces:
+            namespaces.mount_folder(str(folder), _BOX_BYTES)
         if self._uid is not None:
-            process.drop_user(self._uid)
-        process.forbid_new_privileges()
-        process.die_with_parent(parent)
+            os.chown(folder, self._uid, self._uid)
+        return str(folder)
 
     def _kill(self, pid: int, patience: float) -> tuple[int, float, float, int, bool]:
         end = time.monotonic() + patience
@@ -160,6 +152,8 @@ class Zygote:
             os.kill(pid, signal.SIGKILL)
         _, status, usage = os.wait4(pid, 0)
         cpu, peak, left = usage.ru_utime + usage.ru_stime, usage.ru_maxrss, 0
+        if self._namespaces:
+            return status, cpu, peak * 1024.0, left, alive
         try:
             os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
@@ -171,12 +165,50 @@ class Zygote:
                 cpu += usage.ru_utime + usage.ru_stime
                 peak = max(peak, usage.ru_maxrss)
                 left += 1
-        folder = self._folders / str(self._count)
-        try:
-            folder.rmdir()
-        except OSError:
-            shutil.rmtree(folder)
+        folder = self._box(self._count)
+        if folder.exists():
+            _remove(folder)
         return status, cpu, peak * 1024.0, left, alive
+
+    # --- programs of other languages ----------------------------------------------------------------------------
+
+    def _box(self, number: int) -> Path:
+        return (Path(namespaces.WORK) if self._namespaces else self._folders) / str(number)
+
+    def _make_box(self, names: list[str], fds: list[int]) -> int:
+        self._count += 1
+        number = -self._count
+        folder = self._new_folder(number)
+        for name, fd in zip(names, fds, strict=True):
+            path = os.path.join(folder, name)
+            with open(path, "wb") as file:
+                size, done = os.fstat(fd).st_size, 0
+                while done < size:
+                    done += os.sendfile(file.fileno(), fd, done, size - done)
+            os.chmod(path, 0o644)
+        return number
+
+    def _remove_box(self, number: int) -> None:
+        folder = self._box(number)
+        if self._namespaces:
+            namespaces.unmount_folder(str(folder))
+            folder.rmdir()
+        else:
+            _remove(folder)
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder whatever a program has done to it: closed it, or nested it deeper than Python can walk."""
+    try:
+        folder.rmdir()
+        return
+    except OSError:
+        pass
+    try:
+        shutil.rmtree(folder)
+    except (OSError, RecursionError):
+        subprocess.run(["/bin/chmod", "-R", "u+rwX", str(folder)], check=False, capture_output=True)
+        subprocess.run(["/bin/rm", "-rf", str(folder)], check=True, capture_output=True)
 
 
 def _is_alive(pid: int) -> bool:
@@ -188,5 +220,6 @@ def main() -> None:
     for name in COMMON_MODULES:
         __import__(name)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.umask(0o077)
     connection = socket.socket(fileno=int(sys.argv[1]))
     Zygote(connection, json.loads(sys.argv[2])).serve()

@@ -1,0 +1,253 @@
+"""Programs of other languages than Python's functions: compiled and run by command lines, decided by how they end.
+
+A program with tests inside passes when it ends with exit status 0 and prints nothing that its language shows failed
+tests by. It is then run again with one expected value changed (the canary): one that passes this too does not look at
+its tests and has cheated. A program with inputs is run once for each; what it prints decides.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .candidate import READY
+from .comparing import Rules, output_difference
+from .confine import Command
+from .exits import ExitRules, read_exit
+from .outcome import Run, explain, verdict
+from .stdio import collect
+from .wire import FrameReader, Gone, TooLong
+
+if TYPE_CHECKING:
+    from .worker import Worker
+
+_TAIL = 8000
+_SHOWN = 500
+_MEMORY = re.compile(
+    r"std::bad_alloc|OutOfMemory|out of memory|[Cc]annot allocate|not enough memory|memory exhausted|NoMemoryError"
+    r"|Allowed memory size|memory allocation of \d+ bytes failed|failed to allocate memory|heap limit"
+)
+_ABORTS = (signal.SIGABRT, signal.SIGILL, signal.SIGTRAP)
+"""How runtimes end themselves after saying why."""
+_THREADS = 32
+"""What a program may start beyond its runtime's own."""
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """How one language's programs are built and run: a row of `language_table` with its commands found.
+
+    `{main}` in a word stands for the class that has the program's `main`.
+    """
+
+    name: str
+    """Names and versions, for verdicts."""
+    source: str
+    run: list[str]
+    builds: list[list[list[str]]]
+    """Ways to compile, each some command lines; the next is tried where one fails, and the last one is believed."""
+    environment: dict[str, str]
+    compile_seconds: float
+    compile_memory_mb: int
+    compile_tasks: int
+    memory_limit: str
+    runtime_mb: int
+    tasks: int
+    exit_rules: dict[str, Any]
+
+
+@dataclass
+class Step:
+    """One command line's end."""
+
+    run: Run
+    printed: bytes
+    errors: bytes
+    over: str
+
+    @property
+    def succeeded(self) -> bool:
+        return not self.over and self.run.status == 0 and self.run.cpu <= self.run.timeout
+
+    @property
+    def text(self) -> str:
+        """The end of what it printed, standard error last."""
+        return (self.printed[-_TAIL:] + b"\n" + self.errors).decode("utf-8", "replace").strip()
+
+
+Outcome = tuple[str, str, bool]
+"""Status, detail, and whether something else than the program may be the cause."""
+
+
+def judge_program(worker: Worker, item: dict[str, Any]) -> dict[str, Any]:
+    """Decide one program: the fields of a `Verdict`.
+
+    Raises:
+        Fault: a part of the judge, or a compiler or interpreter, does not start.
+    """
+    task = item["task"]
+    job = _Job(worker, Toolchain(**task["toolchain"]), item["main"])
+    if task["inputs"]:
+        return job.decide_by_output(item["program"], task)
+    return job.decide_by_exit(item["program"], task["tests"], task["canary"])
+
+
+class _Job:
+    """One program's way through compiler and tests."""
+
+    def __init__(self, worker: Worker, toolchain: Toolchain, main: str) -> None:
+        self._worker = worker
+        self._toolchain = toolchain
+        self._rules = ExitRules(**toolchain.exit_rules)
+        self._main = main
+        self._runs: list[Run] = []
+
+    def decide_by_exit(self, program: str, tests: str, canary: str | None) -> dict[str, Any]:
+        outcome = self._once(f"{program}\n{tests}")
+        if outcome[0] == "passed" and canary is not None:
+            with_canary = self._once(f"{program}\n{canary}")
+            if with_canary[0] == "passed":
+                outcome = ("cheated", "it also passes with one expected value of its tests changed", False)
+            elif with_canary[2]:
+                outcome = with_canary
+        return verdict(self._runs, *outcome, int(outcome[0] == "passed"), 1)
+
+    def decide_by_output(self, program: str, task: dict[str, Any]) -> dict[str, Any]:
+        rules = Rules(**task.get("comparison", {}))
+        total = len(task["inputs"])
+        passed, first = 0, None
+        with self._box(program) as box:
+            outcome = self._build(box)
+            if outcome is not None:
+                return verdict(self._runs, *outcome, 0, total)
+            for test in task["inputs"]:
+                step = self._execute(self._toolchain.run, box, test["input"].encode("utf-8", "surrogateescape"))
+                outcome = self._failed(step) or _compare(step, test["output"], rules)
+                if outcome is None:
+                    passed += 1
+                    continue
+                first = first or outcome
+                if outcome[0] == "timeout" or outcome[2]:
+                    break
+        return verdict(self._runs, *(first or ("passed", "", False)), passed, total)
+
+    def _once(self, source: str) -> Outcome:
+        with self._box(source) as box:
+            outcome = self._build(box)
+            if outcome is None:
+                outcome = self._failed(self._execute(self._toolchain.run, box, b""))
+            return outcome or ("passed", "", False)
+
+    @contextlib.contextmanager
+    def _box(self, source: str) -> Any:
+        name = self._toolchain.source.replace("{main}", self._main)
+        box = self._worker.make_box({name: source.encode("utf-8", "surrogatepass")})
+        yield box
+        self._worker.remove_box(box)
+
+    # --- compiling ----------------------------------------------------------------------------------------------
+
+    def _build(self, box: int) -> Outcome | None:
+        """None when there is something to run."""
+        outcome = None
+        for steps in self._toolchain.builds:
+            outcome = self._try_build(steps, box)
+            if outcome is None:
+                return None
+        return outcome
+
+    def _try_build(self, steps: list[list[str]], box: int) -> Outcome | None:
+        for argv in steps:
+            step = self._execute(argv, box, b"", compiling=True)
+            if step.succeeded:
+                continue
+            if step.over == "time" or step.run.cpu > step.run.timeout:
+                return "compile error", f"the compiler used more than {step.run.timeout:.0f} s", False
+            code = os.waitstatus_to_exitcode(step.run.status)
+            detail = step.text or f"the compiler ended with exit status {code}"
+            return "compile error", detail[:_SHOWN], code == -signal.SIGKILL
+        return None
+
+    # --- running ------------------------------------------------------------------------------------------------
+
+    def _execute(self, argv: list[str], box: int, text: bytes, compiling: bool = False) -> Step:
+        from .worker import Fault
+
+        worker = self._worker
+        ours, theirs = socket.socketpair()
+        stdin = os.memfd_create("stdin")
+        with open(os.dup(stdin), "wb") as file:
+            file.write(text)
+        os.lseek(stdin, 0, os.SEEK_SET)
+        out, out_end = os.pipe()
+        err, err_end = os.pipe()
+        run = worker.start_command(self._command(argv, box, compiling), [theirs.detach(), stdin, out_end, err_end])
+        self._runs.append(run)
+        with ours:
+            reader = FrameReader(ours.fileno(), 1 << 12)
+            try:
+                greeting = reader.read()
+                if greeting != READY:
+                    why = greeting.decode("utf-8", "replace")
+                    raise Fault(f"the candidate's process failed before it executed its program: {why}")
+                problem = reader.read().decode("utf-8", "replace")
+                raise Fault(f"{argv[0]} can't be executed: {problem}")
+            except TooLong:
+                raise Fault("the candidate's process failed before it executed its program") from None
+            except Gone:
+                pass  # executing the program closed the channel
+            printed, errors, over = collect(worker, run, out, err, _TAIL)
+            worker.end_candidate(run)
+        os.close(out)
+        os.close(err)
+        return Step(run, printed, errors, over)
+
+    def _command(self, argv: list[str], box: int, compiling: bool) -> Command:
+        toolchain, options = self._toolchain, self._worker.options
+        level = options["level"]
+        home = "/tmp" if level == "namespaces" else os.path.join(options["folder"], str(box))
+        environment = {"PATH": "/usr/bin:/bin", "HOME": home, "TMPDIR": home, "LANG": "C.UTF-8"}
+        megabytes = toolchain.compile_memory_mb if compiling else options["memory_mb"] + toolchain.runtime_mb
+        # Compilers are limited by what they write to: some reserve far more addresses than they use.
+        by_data = compiling or toolchain.memory_limit == "data"
+        return Command(
+            argv=[word.replace("{main}", self._main) for word in argv],
+            environment={**environment, **toolchain.environment},
+            box=box,
+            writable=compiling,
+            cpu_seconds=toolchain.compile_seconds if compiling else options["timeout"],
+            address_space=None if by_data else megabytes * 2**20,
+            data=megabytes * 2**20 if by_data else None,
+            processes=toolchain.compile_tasks if compiling else _THREADS + toolchain.tasks,
+        )
+
+    def _failed(self, step: Step) -> Outcome | None:
+        """What went wrong; None where nothing did."""
+        run, text = step.run, step.text
+        if step.over == "output":
+            return "output limit", "it printed more than allowed", False
+        if step.over == "time" or run.cpu > run.timeout:
+            return explain(run, "exited", "", True, True)
+        code = os.waitstatus_to_exitcode(run.status)
+        status = read_exit(self._rules, code, *(part.decode("utf-8", "replace") for part in (step.printed, step.errors)))
+        if status == "passed":
+            return None
+        if status in ("crashed", "exception") and _MEMORY.search(text):
+            status = "out of memory"
+        if status == "crashed" and -code not in _ABORTS:
+            return explain(run, "exited", "", True, False)
+        return status, _end(text) or f"exit status {code}", False
+
+
+def _end(text: str) -> str:
+    return text[-_SHOWN:]
+
+
+def _compare(step: Step, expected: str, rules: Rules) -> Outcome | None:
+    difference = output_difference(step.printed.decode("utf-8", "replace"), expected, rules)
+    return None if difference is None else ("wrong answer", difference, False)

@@ -1,0 +1,151 @@
+"""How a forked process becomes a candidate: everything it must not keep is taken away, in an order that holds.
+
+Level `namespaces`: mounts, process ids and System V objects of its own (`namespaces`), seccomp, no capabilities.
+Level `landlock`: only its folder is writable and only the system readable, no TCP; seccomp. Level `rlimits`: limits, and
+under root a user of its own. All levels: limits, no new privileges, no descriptor but its channel and standard ones.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import math
+import os
+import resource
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from . import landlock, namespaces, process, seccomp
+
+_THREADS = 32
+_FILES = 64
+_LIBRARY = 40
+"""Descriptors from here on hold the library's folder, out of the way of the candidate's few."""
+_LAST_DESCRIPTOR = 4096
+_TMP_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command line for a candidate, and the limits that are not the same for all candidates."""
+
+    argv: list[str]
+    environment: dict[str, str]
+    box: int | None = None
+    """The folder it runs in."""
+    writable: bool = False
+    """Whether it may change what is in there."""
+    cpu_seconds: float = 10.0
+    address_space: int | None = None
+    """Bytes; None for runtimes that reserve far more than they use."""
+    data: int | None = None
+    """Bytes of private writable memory, for those."""
+    processes: int = _THREADS
+    """Processes and threads."""
+    file_bytes: int = 1 << 26
+    files: int = 256
+
+
+class Confinement:
+    """Takes rights away from a process just forked from the zygote."""
+
+    def __init__(self, options: dict[str, Any], uid: int | None, connection: int) -> None:
+        self._options = options
+        self._level: str = options["level"]
+        self._uid = uid
+        self._null = os.open(os.devnull, os.O_RDWR)
+        if connection != 3:
+            os.dup2(self._null, 3)  # kept free for the channel
+        if uid is not None and self._level != "namespaces":
+            _reach_library_by_descriptor()
+        self.space: int = process.own_address_space() + options["memory_mb"] * 2**20
+        self._others = options["user_tasks"] if self._shares_task_count() else 0
+        self._rules: landlock.Ruleset | None = None
+        if self._level == "landlock":
+            readable = [*landlock.system_paths(), *options["readable"]]
+            self._rules = landlock.Ruleset(read_only=readable, devices=landlock.DEVICES)
+        self._filter: seccomp.Filter | None = None
+        if self._level != "rlimits":
+            private = self._level == "namespaces"
+            self._filter = seccomp.make_filter(unix_sockets=False, sysv_ipc=private)
+
+    def _shares_task_count(self) -> bool:
+        """Whether RLIMIT_NPROC counts processes that are none of this zygote's."""
+        if self._uid is not None and self._uid != process.NOBODY:
+            return False
+        return not (self._level == "namespaces" and self._uid is None and process.counts_tasks_by_namespace())
+
+    def apply(self, fds: list[int], parent: int, folder: str | None, command: Command | None) -> None:
+        """Become a process that can do no harm; the channel becomes descriptor 3.
+
+        Args:
+            fds: channel, and standard input, output, error if it has them.
+            folder: its own, writable unless the command says otherwise.
+        """
+        os.setsid()
+        _take_descriptors(fds, self._null)
+        if self._level == "namespaces":
+            namespaces.enter(folder, command is None or command.writable, _TMP_BYTES)
+            os.chdir("/tmp" if folder is None else namespaces.BOX)
+        elif folder is not None:
+            os.chdir(folder)
+        self._limit(command)
+        if self._uid is not None:
+            process.drop_user(self._uid)
+        process.forbid_new_privileges()
+        if self._level == "namespaces":
+            namespaces.drop_capabilities()
+        else:
+            process.die_with_parent(parent)
+        if self._rules is not None:
+            own = [folder] if folder is not None else []
+            if command is None or command.writable:
+                self._rules.restrict(read_only=["/proc/self"], read_write=own)
+            else:
+                self._rules.restrict(read_only=["/proc/self", *own])
+        _close_other_descriptors()
+        if self._filter is not None:
+            self._filter.install()
+
+    def _limit(self, command: Command | None) -> None:
+        options = self._options
+        cpu = math.ceil(command.cpu_seconds if command else options["timeout"])
+        lower = process.lower_limit
+        lower(resource.RLIMIT_CORE, 0)
+        lower(resource.RLIMIT_CPU, cpu + 1, cpu + 2)
+        lower(resource.RLIMIT_MEMLOCK, 0)
+        lower(resource.RLIMIT_MSGQUEUE, 0)
+        lower(resource.RLIMIT_FSIZE, command.file_bytes if command else options["output_bytes"])
+        lower(resource.RLIMIT_NOFILE, command.files if command else _FILES)
+        lower(resource.RLIMIT_NPROC, self._others + (command.processes if command else _THREADS))
+        space = command.address_space if command else self.space
+        if space is not None:
+            lower(resource.RLIMIT_AS, space)
+        if command and command.data is not None:
+            lower(resource.RLIMIT_DATA, command.data)
+
+
+
+def _take_descriptors(fds: list[int], null: int) -> None:
+    """Make them 0, 1, 2 and the channel 3."""
+    channel, *standard = fds
+    for number, fd in enumerate(standard or [null] * 3):
+        os.dup2(fd, number)
+    os.dup2(channel, 3)
+    fcntl.fcntl(3, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
+
+
+def _close_other_descriptors() -> None:
+    """All but the channel and the standard ones; the library's folder stays."""
+    os.closerange(4, _LIBRARY)
+    os.closerange(_LIBRARY + 1, _LAST_DESCRIPTOR)
+
+
+def _reach_library_by_descriptor() -> None:
+    """Let the candidate's user import from a standard library that lies under a folder closed to it."""
+    here = os.path.dirname(os.__file__)
+    path = f"/proc/self/fd/{fcntl.fcntl(os.open(here, os.O_PATH), fcntl.F_DUPFD_CLOEXEC, _LIBRARY)}"
+    sys.path[:] = [entry.replace(here, path, 1) for entry in sys.path if entry.startswith(here)]
+    for module in list(sys.modules.values()):
+        if getattr(module, "__path__", None) and type(module.__path__) is list:
+            module.__path__ = [entry.replace(here, path, 1) for entry in module.__path__]
