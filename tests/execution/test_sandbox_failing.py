@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ast
-import textwrap
 
 import pytest
 
-from rewardranker.execution.sandbox.failing import can_fail, unittest_class
+from rewardranker.execution.sandbox.failing import can_fail
 
 CAN_FAIL = {
     "an assertion": "assert f(1) == 2",
@@ -53,14 +52,3 @@ def test_a_helper_of_the_setup_counts() -> None:
     setup, tests = ast.parse("def must(a, b):\n    assert a == b"), ast.parse("must(f(1), 2)")
     assert can_fail([setup, tests])
     assert not can_fail([tests])
-
-
-@pytest.mark.parametrize("base", ["unittest.TestCase", "TestCase", "unittest.IsolatedAsyncioTestCase"])
-def test_unittest_classes_are_found(base: str) -> None:
-    source = f"""
-        if True:
-            class Adds({base}):
-                pass
-    """
-    assert unittest_class([ast.parse(textwrap.dedent(source))]) == "Adds"
-    assert unittest_class([ast.parse("class Adds(Base):\n    pass")]) is None

@@ -8,7 +8,7 @@ import json
 import math
 import os
 import random
-from collections import OrderedDict, defaultdict, deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from decimal import Decimal
 from fractions import Fraction
 
@@ -97,14 +97,24 @@ def test_nan_comes_back() -> None:
         (type("T", (tuple,), {"__iter__": lambda self: iter([9])})((1, 2)), (1, 2)),
         (type("D", (dict,), {"items": lambda self: []})(a=1), {"a": 1}),
         (type("Z", (set,), {"__iter__": lambda self: iter([9])})({1}), {1}),
-        (OrderedDict(b=1, a=2), {"b": 1, "a": 2}),
-        (defaultdict(list, {1: [2]}), {1: [2]}),
+        (type("C", (Counter,), {"items": lambda self: []})("aab"), {"a": 2, "b": 1}),
     ],
     ids=lambda value: type(value).__name__,
 )
 def test_subclass_crosses_as_its_plain_base(value: object, base: object) -> None:
     assert crossed(value) == base
     assert type(crossed(value)) is type(base)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [OrderedDict(b=1, a=2), Counter("aab"), defaultdict(None, {1: [2]})],
+    ids=lambda value: type(value).__name__,
+)
+def test_dicts_of_collections_cross_as_what_they_are(value: dict[object, object]) -> None:
+    assert crossed(value) == value
+    assert type(crossed(value)) is type(value)
+    assert list(crossed(value)) == list(value)
 
 
 @pytest.mark.parametrize("value", [object(), lambda: 0, iter([1]), (x for x in "a"), Codec, open])

@@ -16,14 +16,6 @@ _DYNAMIC = frozenset({"globals", "locals", "vars", "exec", "eval"})
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
-def unittest_class(trees: Iterable[ast.Module]) -> str | None:
-    """The name of a class of test methods, which nothing here would run: its runner never raises."""
-    for node in (node for tree in trees for node in ast.walk(tree)):
-        if isinstance(node, ast.ClassDef) and any(_name(base).endswith("TestCase") for base in node.bases):
-            return node.name
-    return None
-
-
 def can_fail(trees: Iterable[ast.Module], *called: str) -> bool:
     """Whether an assertion, a raise or an exit is reached when the sources run one after the other.
 

@@ -13,27 +13,44 @@ from __future__ import annotations
 
 import ast
 import builtins
+import json
 import symtable
 import sys
 from dataclasses import dataclass, field
 from types import CodeType
 from typing import Any
 
-from .failing import can_fail, unittest_class
+from .comparing import Rules
+from .failing import can_fail
+from .splitting import split_check, written_tests
 
 _BUILTINS = frozenset(dir(builtins))
 
 
 @dataclass
 class Plan:
-    """Compiled tests of one task."""
+    """Compiled tests of one task.
 
-    asserts: list[tuple[str, CodeType]] = field(default_factory=list)
-    """(source, code) of statements counted one by one; empty where `source` is used."""
+    `source` runs first, if there is one. Then those of these run that are there: `asserts`, one by one; `check`, called
+    by the judge; `written`, test functions and classes that `source` has defined; `calls`. A plan with none of them is
+    decided by `source` alone.
+    """
+
     source: CodeType | None = None
     lines: list[str] = field(default_factory=list)
+    """Of the text that `source` and the definitions of `check` come from, to show the one that failed."""
+    asserts: list[tuple[str, CodeType]] = field(default_factory=list)
+    """(source, code) of statements counted one by one."""
+    checks: list[CodeType] = field(default_factory=list)
+    """Definitions of `check`, each with a part of its body that is counted as one test."""
     calls_check: bool = False
-    """`source` defines `check` and does not call it itself."""
+    """`source` defines `check` and does not call it itself; where `checks` is empty it is one test."""
+    written: list[str] = field(default_factory=list)
+    calls: list[tuple[list[Any], Any]] = field(default_factory=list)
+    """Arguments and expected result."""
+    rules: Rules = field(default_factory=Rules)
+    """How the results of `calls` are compared."""
+    uses_mock: bool = False
     prelude: list[CodeType] = field(default_factory=list)
     """Run in the tester before the tests: helpers of the prompt, then the task's setup."""
     modules: list[str] = field(default_factory=list)
@@ -53,7 +70,7 @@ def make_plan(task: dict[str, Any]) -> Plan:
     """Compile a task's tests.
 
     Args:
-        task: `tests` (source or list of statements), `entry_point`, `setup`, `prompt`.
+        task: `tests` (source or list of statements) or `calls`, `entry_point`, `setup`, `prompt`, `comparison`.
 
     Raises:
         BadTests: the tests can't be used with any program.
@@ -63,10 +80,7 @@ def make_plan(task: dict[str, Any]) -> Plan:
         setup = ast.parse(task["setup"])
         if isinstance(tests, str):
             parts = [ast.parse(tests)]
-            if not parts[0].body:
-                raise BadTests("its tests are empty")
-            plan = Plan(source=compile(parts[0], "<tests>", "exec", dont_inherit=True), lines=tests.splitlines())
-            plan.calls_check = _defines(parts[0], "check") and not _calls(parts[0], "check")
+            plan = _source_plan(parts[0], tests)
         else:
             parts = [ast.parse(text) for text in tests]
             codes = [compile(part, "<tests>", "exec", dont_inherit=True) for part in parts]
@@ -74,7 +88,10 @@ def make_plan(task: dict[str, Any]) -> Plan:
         loads, defined = _names("\n".join([task["setup"], *([tests] if isinstance(tests, str) else tests)]))
     except (SyntaxError, ValueError) as error:
         raise BadTests(f"its tests or setup do not compile ({type(error).__name__}: {error})") from None
+    _add_calls(plan, task)
     plan.entry_point = task["entry_point"] or _builtin_entry_point(parts, loads - defined - _BUILTINS)
+    if plan.calls:
+        loads |= {"Solution"}
     free = loads - defined - _BUILTINS - {plan.entry_point}
     _refuse_tests_that_pass_everything(plan, [setup, *parts])
     plan.modules = sorted(free & sys.stdlib_module_names)
@@ -91,19 +108,48 @@ def make_plan(task: dict[str, Any]) -> Plan:
     return plan
 
 
+def _source_plan(tree: ast.Module, text: str) -> Plan:
+    """Tests that are one source: what in it is counted as a test."""
+    if not tree.body:
+        raise BadTests("its tests are empty")
+    plan = Plan(lines=text.splitlines(), uses_mock="mock" in text)
+    plan.calls_check = _defines(tree, "check") and not _calls(tree, "check")
+    checks = split_check(tree) if plan.calls_check else []
+    plan.checks = [compile(part, "<tests>", "exec", dont_inherit=True) for part in checks]
+    if not plan.calls_check:
+        plan.written = [name for name in written_tests(tree) if "." in name or not _calls(tree, name)]
+    plan.source = compile(tree, "<tests>", "exec", dont_inherit=True)
+    plan.total = len(plan.checks) or len(plan.written) or 1
+    return plan
+
+
+def _add_calls(plan: Plan, task: dict[str, Any]) -> None:
+    plan.rules = Rules(**task.get("comparison") or {})
+    calls = task.get("calls") or []
+    for number, call in enumerate(calls, 1):
+        try:
+            arguments = [json.loads(line) for line in call["input"].splitlines() if line.strip()]
+            plan.calls.append((arguments, json.loads(call["output"])))
+        except ValueError as error:
+            raise BadTests(
+                f"its inputs are calls of {task['entry_point']}, but number {number} is not JSON ({error}): give one "
+                "argument a line and one expected value"
+            ) from None
+    if calls:
+        own = 0 if plan.source is None and not plan.asserts else plan.total
+        plan.total = own + len(calls)
+
+
 def _refuse_tests_that_pass_everything(plan: Plan, parts: list[ast.Module]) -> None:
+    if plan.calls:
+        return
     if plan.calls_check and plan.entry_point is None:
         raise BadTests("its tests define check(candidate), so it needs an entry_point")
-    name = unittest_class(parts)
-    if name is not None:
-        raise BadTests(
-            f"its tests define the unittest class {name}: unittest classes are not supported yet; write assert "
-            "statements, or a function check(candidate)"
-        )
-    if not can_fail(parts, *["check"] * plan.calls_check):
+    called = {"check"} if plan.calls_check else {name.partition(".")[0] for name in plan.written}
+    if not can_fail(parts, *called):
         raise BadTests(
             "its tests can't fail, so every program would pass: nothing that runs asserts, raises or exits (functions "
-            "that nothing calls are not run, but for check(candidate))"
+            "that nothing calls are not run, but for check(candidate) and test functions without parameters)"
         )
 
 

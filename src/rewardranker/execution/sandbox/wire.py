@@ -1,10 +1,11 @@
 """Plain data between processes: JSON frames, and tags for what JSON lacks.
 
 What crosses by value: None, bool, int of any size, float (NaN and infinities too), complex, str, bytes, bytearray,
-list, tuple, dict, set, frozenset, range, slice, deque, dict views, array, Decimal, Fraction, date/time objects,
-Ellipsis and the builtin types. Instances of subclasses of these cross as the plain base: a `Counter` as a dict, a named
-tuple as a tuple, an `IntEnum` member as an int. Everything else (functions, generators, classes, other instances) stays
-where it is and crosses as a numbered reference, if the side that sends has a table of references.
+list, tuple, dict, Counter, OrderedDict, defaultdict (without its factory), set, frozenset, range, slice, deque, dict
+views, array, Decimal, Fraction, date/time objects, Ellipsis, and the builtin types and exception classes. Instances of
+subclasses of these cross as the plain base: a named tuple as a tuple, an `IntEnum` member as an int. Everything else
+(functions, generators, classes, other instances) stays where it is and crosses as a numbered reference, if the side
+that sends has a table of references; `tester.py` says what becomes of each.
 
 Decoding makes builtin objects only, whatever the bytes are; malformed frames raise `BrokenFrame`.
 """
@@ -17,7 +18,7 @@ import datetime
 import json
 import os
 import struct
-from collections import deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
@@ -44,6 +45,10 @@ class CantCross(Exception):
 
 # --- values ---------------------------------------------------------------------------------------------------------
 
+BUILTIN_ERRORS: dict[str, type[Exception]] = {
+    name: value for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, Exception)
+}
+
 _SCALARS = frozenset((str, bool, float, type(None)))
 _SMALL = 1 << 62
 _DATES = {cls.__name__: cls for cls in (datetime.datetime, datetime.date, datetime.time)}
@@ -65,8 +70,10 @@ _TYPES: dict[str, type] = {
         range,
         type(None),
         object,
+        *BUILTIN_ERRORS.values(),
     )
 }
+_DICTS: dict[type, str] = {OrderedDict: "ordered", Counter: "counter", defaultdict: "defaultdict"}
 _EMPTY: dict[None, None] = {}
 _VIEWS: dict[type, str] = {type(view): type(view).__name__ for view in (_EMPTY.keys(), _EMPTY.values(), _EMPTY.items())}
 
@@ -126,6 +133,8 @@ class Codec:
         return [item if type(item) in _SCALARS else plain(item) for item in values]
 
     def _rare(self, kind: type, value: Any) -> Any:
+        if kind in _DICTS:
+            return {_DICTS[kind]: [[self.plain(k), self.plain(v)] for k, v in dict.items(value)]}
         for base, tag in ((set, "set"), (frozenset, "frozenset"), (deque, "deque")):
             if issubclass(kind, base):
                 return {tag: self._items(base.__iter__(value))}
@@ -179,6 +188,9 @@ _DECODERS: dict[str, Callable[[Any], Any]] = {
     "int": lambda body: int(body, 16),
     "tuple": tuple,
     "dict": dict,
+    "ordered": OrderedDict,
+    "counter": lambda body: Counter(dict(body)),
+    "defaultdict": lambda body: defaultdict(None, body),
     "set": set,
     "frozenset": frozenset,
     "deque": deque,
@@ -199,12 +211,9 @@ _DECODERS: dict[str, Callable[[Any], Any]] = {
     "type": lambda body: _TYPES[body],
 }
 
-_OF_ITEMS = frozenset(("tuple", "dict", "set", "frozenset", "deque", "dict_keys", "dict_values", "dict_items"))
-
-BUILTIN_ERRORS = {
-    name: value for name, value in vars(builtins).items() if isinstance(value, type) and issubclass(value, Exception)
-}
-
+_OF_ITEMS = frozenset(
+    ("tuple", "dict", *_DICTS.values(), "set", "frozenset", "deque", "dict_keys", "dict_values", "dict_items")
+)
 
 # --- frames ---------------------------------------------------------------------------------------------------------
 

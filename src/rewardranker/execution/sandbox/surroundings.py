@@ -1,0 +1,130 @@
+"""What tests do to their own process, where the program is not: files, environment, patches.
+
+In one process with the program such a test would work; here its failure would be no fault of the program's. So the
+attempt itself is refused (`unsupported`): files and folders, the environment, other processes, connections, and
+`unittest.mock.patch`. Reading the standard library, which imports do, is allowed.
+
+Not noticed: state of a library that a test changes for the program, such as `random.seed` or `decimal.getcontext`.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from .link import Link
+
+_READS = frozenset(("open", "os.listdir", "os.scandir"))
+_EVENTS = _READS | frozenset(
+    """
+    glob.glob glob.glob/2 os.chdir os.chflags os.chmod os.chown os.exec os.fork os.forkpty os.kill os.link os.lockf
+    os.mkdir os.posix_spawn os.putenv os.remove os.rename os.rmdir os.startfile os.symlink os.system os.truncate
+    os.unsetenv os.utime shutil.copyfile shutil.make_archive shutil.move shutil.rmtree socket.bind socket.connect
+    socket.getaddrinfo sqlite3.connect subprocess.Popen tempfile.mkdtemp tempfile.mkstemp urllib.Request
+    """.split()  # noqa: SIM905 - lines to read instead of a column
+)
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+_watched: Link | None = None
+"""The link of the tests that run now; None between tests and while the judge itself is at work."""
+
+
+def watch(link: Link | None) -> None:
+    """Refuse from now on, until the first refusal, what tests do to their surroundings; None: refuse nothing."""
+    global _watched
+    _watched = link
+
+
+def install() -> None:
+    """Once in a process, before its first tests."""
+    sys.dont_write_bytecode = True
+    sys.addaudithook(_audit)
+    for name in ("stat", "lstat", "access"):  # these raise no audit event
+        setattr(os, name, _watching(getattr(os, name), f"os.{name}"))
+
+
+def replace_patch() -> None:
+    """For tests that name `mock`, which is too slow to import for all."""
+    import unittest.mock
+
+    unittest.mock.patch = _Patch()  # type: ignore[assignment]
+
+
+def _audit(event: str, args: tuple[Any, ...]) -> None:
+    if _watched is not None and event in _EVENTS and not (event in _READS and _is_import(event, args)):
+        _refuse(f"{event}{args[:1]!r}")
+
+
+def _is_import(event: str, args: tuple[Any, ...]) -> bool:
+    """Whether a file or folder of the standard library is read."""
+    path = os.fsdecode(args[0]) if isinstance(args[0], str | bytes) else ""
+    writes = event == "open" and isinstance(args[2], int) and args[2] & _WRITES
+    return not writes and any(entry and path.startswith(entry) for entry in sys.path)
+
+
+def _watching(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def watched(*args: Any, **kwargs: Any) -> Any:
+        if _watched is not None:
+            _refuse(f"{name}{args[:1]!r}")
+        return function(*args, **kwargs)
+
+    return watched
+
+
+def _refuse(what: str) -> None:
+    global _watched
+    link, _watched = _watched, None  # what handles the refusal may open files
+    assert link is not None
+    link.refuse(f"a test touches its surroundings, which are not the program's: {what}"[:300])
+
+
+class _Patch:
+    """In the place of `unittest.mock.patch`: its tests are refused when they run, not when they are defined."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> _Patched:
+        return _Patched(str(args[0]) if args else "?")
+
+    def object(self, target: Any, attribute: str, *args: Any, **kwargs: Any) -> _Patched:
+        return _Patched(f"{getattr(target, '__name__', type(target).__name__)}.{attribute}")
+
+    def dict(self, target: Any, *args: Any, **kwargs: Any) -> _Patched:
+        return _Patched(target if isinstance(target, str) else "a dict")
+
+    def multiple(self, target: Any, **kwargs: Any) -> _Patched:
+        return _Patched(str(target))
+
+    def stopall(self) -> None: ...
+
+
+class _Patched:
+    def __init__(self, target: str) -> None:
+        self._target = target
+
+    def __call__(self, decorated: Any) -> Any:
+        if isinstance(decorated, type):
+            for name in dir(decorated):
+                if name.startswith("test"):
+                    setattr(decorated, name, self(getattr(decorated, name)))
+            return decorated
+
+        @functools.wraps(decorated)
+        def refused(*args: Any, **kwargs: Any) -> None:
+            self.start()
+
+        return refused
+
+    def __enter__(self) -> None:
+        self.start()
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def start(self) -> None:
+        if _watched is not None:
+            _watched.refuse(f"a test patches {self._target} in its own process, which is not the program's")
+        raise RuntimeError("unittest.mock.patch outside of a test")
+
+    def stop(self) -> None: ...
