@@ -21,6 +21,7 @@ import shutil
 import time
 import types
 import typing
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -323,7 +324,7 @@ class RecordLog(Generic[T]):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # Unbuffered: a buffer would keep what a full disk refused, and write it later.
             self._file = self.path.open("ab", buffering=0)
-        self._ends = [0]
+        self._ends = array("q", [0])  # 8 bytes a record: files of millions are written
         with self.path.open("rb") as file:
             for line in file:
                 if not line.endswith(b"\n"):
@@ -340,8 +341,12 @@ class RecordLog(Generic[T]):
         del self._ends[count + 1 :]
         self._file.truncate(self._ends[-1])
 
-    def append(self, records: Iterable[T]) -> None:
+    def append(self, records: Iterable[T], sync: bool = True) -> None:
         """Append records in one write and sync. On a full disk nothing of them stays.
+
+        Args:
+            sync: False leaves them to the operating system: they outlive this process, but maybe not a power failure
+                before `sync` is called.
 
         Raises:
             RunDirectoryError: the disk is full.
@@ -352,13 +357,23 @@ class RecordLog(Generic[T]):
                 rest = memoryview(b"".join(lines))
                 while rest:  # the system may take less than all
                     rest = rest[self._file.write(rest) :]
-                os.fsync(self._file.fileno())
+                if sync:
+                    os.fsync(self._file.fileno())
         except BaseException:
             with contextlib.suppress(OSError):
                 self._file.truncate(self._ends[-1])
             raise
         for line in lines:
             self._ends.append(self._ends[-1] + len(line))
+
+    def sync(self) -> None:
+        """Wait until what was appended is on the disk.
+
+        Raises:
+            RunDirectoryError: the disk is full.
+        """
+        with _disk_errors(self.path):
+            os.fsync(self._file.fileno())
 
     def read(self) -> Iterator[T]:
         """Stream the records that are in the file now."""
