@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from .candidate import READY
 from .comparing import Rules, output_difference
 from .confine import Command
+from .forks import Fault
 from .exits import ExitRules, read_exit
 from .outcome import Run, explain, verdict
 from .stdio import collect
@@ -146,9 +147,9 @@ class _Job:
     @contextlib.contextmanager
     def _box(self, source: str) -> Any:
         name = self._toolchain.source.replace("{main}", self._main)
-        box = self._worker.make_box({name: source.encode("utf-8", "surrogatepass")})
+        box = self._worker.zygote.make_box({name: source.encode("utf-8", "surrogatepass")})
         yield box
-        self._worker.remove_box(box)
+        self._worker.zygote.remove_box(box)
 
     # --- compiling ----------------------------------------------------------------------------------------------
 
@@ -176,8 +177,6 @@ class _Job:
     # --- running ------------------------------------------------------------------------------------------------
 
     def _execute(self, argv: list[str], box: int, text: bytes, compiling: bool = False) -> Step:
-        from .worker import Fault
-
         worker = self._worker
         ours, theirs = socket.socketpair()
         stdin = os.memfd_create("stdin")
@@ -186,7 +185,7 @@ class _Job:
         os.lseek(stdin, 0, os.SEEK_SET)
         out, out_end = os.pipe()
         err, err_end = os.pipe()
-        run = worker.start_command(self._command(argv, box, compiling), [theirs.detach(), stdin, out_end, err_end])
+        run = worker.zygote.execute(self._command(argv, box, compiling), [theirs.detach(), stdin, out_end, err_end])
         self._runs.append(run)
         with ours:
             reader = FrameReader(ours.fileno(), 1 << 12)
@@ -202,7 +201,7 @@ class _Job:
             except Gone:
                 pass  # executing the program closed the channel
             printed, errors, over = collect(worker, run, out, err, _TAIL)
-            worker.end_candidate(run)
+            worker.zygote.end(run)
         os.close(out)
         os.close(err)
         return Step(run, printed, errors, over)

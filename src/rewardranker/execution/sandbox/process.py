@@ -16,6 +16,8 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 36, 38
 PRIVATE_UID_BASE = 1_900_000_000
 """Above every range that accounts and containers are given; a worker's process id is added."""
 NOBODY = 65534
+PIDS = 1 << 22
+"""Process ids are smaller (Linux's largest `pid_max`)."""
 
 
 def _prctl(option: int, value: int) -> None:

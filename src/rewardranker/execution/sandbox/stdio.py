@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from .candidate import READY
 from .comparing import Rules, output_difference
+from .forks import Fault
 from .outcome import Run, explain, verdict
 from .plan import make_plan
 from .wire import FrameReader, Gone, TooLong, write_frame
@@ -74,8 +75,6 @@ def run_once(worker: Worker, setup: str, program: str, text: str) -> Ended:
     Raises:
         Fault: the candidate's process failed before it had the program.
     """
-    from .worker import Fault
-
     ours, theirs = socket.socketpair()
     stdin = os.memfd_create("stdin")
     with open(os.dup(stdin), "wb") as file:
@@ -83,7 +82,7 @@ def run_once(worker: Worker, setup: str, program: str, text: str) -> Ended:
     os.lseek(stdin, 0, os.SEEK_SET)
     out, out_end = os.pipe()
     err, err_end = os.pipe()
-    run = worker.start_candidate(True, [theirs.detach(), stdin, out_end, err_end])
+    run = worker.zygote.fork(True, [theirs.detach(), stdin, out_end, err_end])
     with ours:
         reader = FrameReader(ours.fileno(), 1 << 16)
         try:
@@ -96,7 +95,7 @@ def run_once(worker: Worker, setup: str, program: str, text: str) -> Ended:
         with contextlib.suppress(Gone):
             write_frame(ours.fileno(), json.dumps(["", setup, program]).encode())
         printed, errors, over = collect(worker, run, out, err)
-        worker.end_candidate(run)
+        worker.zygote.end(run)
         ours.setblocking(False)
         try:
             word = json.loads(reader.read())[0]

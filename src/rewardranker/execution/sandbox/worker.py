@@ -23,15 +23,14 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Any
 
 from . import command, process, stdio, tester
-from .confine import Command
-from .outcome import Run, explain, verdict
+from .forks import Fault, ZygoteProcess
+from .outcome import explain, verdict
 from .plan import BadTests
 from .wire import FrameReader, Gone, write_frame
-from .zygote import COMMON_MODULES, FORKED, KILLED
+from .zygote import COMMON_MODULES
 
 _TESTER_LIFE = 200
 """Programs that one tester process serves."""
@@ -39,10 +38,6 @@ _STACK = 64 * 2**20
 _GRACE = 2.0
 _FRAME_MARGIN = 65536
 """The tester takes longer frames than candidates may send, so that honest ones say "too long" themselves."""
-
-
-class Fault(Exception):
-    """A part of the judge failed."""
 
 
 class Worker:
@@ -59,22 +54,8 @@ class Worker:
         self._connection = connection
         self.options = options
         self._tester: TesterProcess | None = None
-        ours, theirs = socket.socketpair()
-        options = {**options, "worker": os.getpid(), "user_tasks": process.user_tasks()}
         process.lower_limit(resource.RLIMIT_STACK, _STACK, resource.getrlimit(resource.RLIMIT_STACK)[1])
-        self._zygote_process = subprocess.Popen(
-            [*options["start_zygote"], "zygote", str(theirs.fileno()), json.dumps(options)],
-            env=dict(os.environ),
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            umask=0o022,  # folders that bubblewrap makes must be open to candidates
-        )
-        theirs.close()
-        self._zygote = ours
-        self._hello = json.loads(ours.makefile("rb").readline() or "{}")
-        if not self._hello:
-            raise Fault("the zygote did not start")
+        self.zygote = ZygoteProcess(options)
         self._space = process.own_address_space() + (options["memory_mb"] + 256) * 2**20
         self._hangup = select.poll()
         self._hangup.register(connection.fileno(), select.POLLRDHUP)
@@ -86,7 +67,7 @@ class Worker:
         fd = self._connection.fileno()
         reader = FrameReader(fd, 1 << 31)
         try:
-            write_frame(fd, json.dumps({"hello": self._hello}).encode())
+            write_frame(fd, json.dumps({"hello": self.zygote.hello}).encode())
             while True:
                 item = json.loads(reader.read())
                 try:
@@ -105,14 +86,7 @@ class Worker:
     def _close(self) -> None:
         if self._tester is not None:
             self._tester.stop()
-        self._zygote.close()
-        try:
-            self._zygote_process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._zygote_process.kill()
-            self._zygote_process.wait()
-        if self._zygote_process.returncode != 0 and self._hello["uid"] not in (None, process.NOBODY):
-            process.kill_user(self._hello["uid"])
+        self.zygote.close()
         # The judge does this too, unless it was killed: then the last worker leaves nothing behind.
         folder = self.options["folder"]
         shutil.rmtree(folder, ignore_errors=True)
@@ -131,94 +105,6 @@ class Worker:
 
     # --- candidates ---------------------------------------------------------------------------------------------
 
-    def start_candidate(self, whole: bool, fds: list[int]) -> Run:
-        """Fork a candidate that gets these descriptors; they are closed here.
-
-        Raises:
-            Fault: the zygote is gone.
-        """
-        return Run(self._fork(b"W" if whole else b"F", fds, None), self.options["timeout"])
-
-    def start_command(self, command: Command, fds: list[int]) -> Run:
-        """Fork a candidate that executes a command line, with these descriptors; they are closed here.
-
-        Raises:
-            Fault: the zygote is gone.
-        """
-        return Run(self._fork(b"X", fds, asdict(command)), command.cpu_seconds, tree=True)
-
-    def end_candidate(self, run: Run, gone: bool = False) -> None:
-        """Kill the candidate and all it left; its usage is then in `run`.
-
-        Args:
-            gone: it has closed its channel, so it is probably ending by itself; wait a moment for that.
-
-        Raises:
-            Fault: the zygote is gone.
-        """
-        run.ended(*KILLED.unpack(self._command(b"G" if gone else b"K", [], None, KILLED.size)))
-
-    def make_box(self, files: dict[str, bytes]) -> int:
-        """A folder for a program of another language that holds these files; its number.
-
-        Raises:
-            Fault: the zygote is gone or has no room.
-        """
-        fds = []
-        for name, content in files.items():
-            fds.append(os.memfd_create(name))
-            with open(os.dup(fds[-1]), "wb") as file:
-                file.write(content)
-        try:
-            return int(FORKED.unpack(self._command(b"B", fds, list(files), FORKED.size))[0])
-        finally:
-            for fd in fds:
-                os.close(fd)
-
-    def remove_box(self, number: int) -> None:
-        """
-        Raises:
-            Fault: the zygote is gone.
-        """
-        self._command(b"D", [], number, FORKED.size)
-
-    def _fork(self, kind: bytes, fds: list[int], frame: Any) -> int:
-        try:
-            self._send(kind, fds, frame)
-            _, pidfds, _, _ = socket.recv_fds(self._zygote, FORKED.size, 1)
-            if not pidfds:
-                raise ConnectionError(f"exit status {self._zygote_process.poll()}")
-            return pidfds[0]
-        except (OSError, Gone) as error:
-            raise Fault(f"the zygote is gone ({error})") from None
-        finally:
-            for fd in fds:
-                os.close(fd)
-
-    def _command(self, kind: bytes, fds: list[int], frame: Any, size: int) -> bytes:
-        try:
-            self._send(kind, fds, frame)
-            return self._zygote_reply(size)
-        except (OSError, Gone) as error:
-            raise Fault(f"the zygote is gone ({error})") from None
-
-    def _send(self, kind: bytes, fds: list[int], frame: Any) -> None:
-        if fds:
-            socket.send_fds(self._zygote, [kind], fds)
-        else:
-            self._zygote.sendall(kind)
-        if frame is not None:
-            write_frame(self._zygote.fileno(), json.dumps(frame).encode())
-
-    def _zygote_reply(self, size: int) -> bytes:
-        reply = b""
-        while len(reply) < size:
-            part = self._zygote.recv(size - len(reply))
-            if not part:
-                raise ConnectionError(f"exit status {self._zygote_process.poll()}")
-            reply += part
-        return reply
-
     def check_hangup(self) -> None:
         """
         Raises:
@@ -233,14 +119,14 @@ class Worker:
         tests = self._tester or self._start_tester()
         self._tester = None
         ours, theirs = socket.socketpair()
-        run = self.start_candidate(False, [theirs.detach()])
+        run = self.zygote.fork(False, [theirs.detach()])
         with ours:
             tests.begin(item, ours.fileno())
         report = self._report(tests, run.remaining)
         timed_out = report is None
         if timed_out:
             # Without its candidate the tester says soon how far it came, unless the tests themselves are stuck.
-            self.end_candidate(run)
+            self.zygote.end(run)
             end = time.monotonic() + _GRACE
             report = self._report(tests, lambda: end - time.monotonic())
             if report is None:
@@ -251,12 +137,12 @@ class Worker:
             raise Fault(report["fault"])
         if "bad_tests" in report:
             if not timed_out:
-                self.end_candidate(run)
+                self.zygote.end(run)
             self._tester = tests
             raise BadTests(report["bad_tests"])
         word, detail, passed, total, gone = report["outcome"]
         if not timed_out:
-            self.end_candidate(run, gone=gone and word == "exited")
+            self.zygote.end(run, gone=gone and word == "exited")
         if timed_out or gone or tests.served >= _TESTER_LIFE:
             tests.stop()
         else:
@@ -273,8 +159,9 @@ class Worker:
             return TesterProcess(pid, ours)
         try:
             process.die_with_parent(parent)
-            for connection in (ours, self._connection, self._zygote):
+            for connection in (ours, self._connection):
                 connection.close()
+            os.close(self.zygote.fileno())
             process.lower_limit(resource.RLIMIT_AS, self._space)
             process.lower_limit(resource.RLIMIT_FSIZE, 0)
             tester.serve(theirs, self.options["output_bytes"] + _FRAME_MARGIN)

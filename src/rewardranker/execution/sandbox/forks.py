@@ -1,0 +1,150 @@
+"""The worker's handle on a zygote: starts it, has it fork candidates, and learns how they ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+from dataclasses import asdict
+from typing import Any
+
+from . import process
+from .confine import Command
+from .outcome import Run
+from .wire import Gone, write_frame
+from .zygote import FORKED, KILLED
+
+
+class Fault(Exception):
+    """A part of the judge failed."""
+
+
+class ZygoteProcess:
+    """A zygote and its one candidate at a time.
+
+    Args:
+        options: the worker's.
+        number: tells the user ids of this worker's zygotes apart.
+
+    Raises:
+        Fault: it does not start.
+    """
+
+    def __init__(self, options: dict[str, Any], number: int = 0) -> None:
+        ours, theirs = socket.socketpair()
+        own = {**options, "worker": os.getpid() + number * process.PIDS, "user_tasks": process.user_tasks()}
+        self._timeout = options["timeout"]
+        self._process = subprocess.Popen(
+            [*options["start_zygote"], "zygote", str(theirs.fileno()), json.dumps(own)],
+            env=dict(os.environ),
+            pass_fds=[theirs.fileno()],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            umask=0o022,  # folders that bubblewrap makes must be open to candidates
+        )
+        theirs.close()
+        self._socket = ours
+        self.hello: dict[str, Any] = json.loads(ours.makefile("rb").readline() or "{}")
+        if not self.hello:
+            status = self._process.wait()
+            raise Fault(f"the process that programs are forked from did not start (exit status {status})")
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def fork(self, whole: bool, fds: list[int]) -> Run:
+        """Fork a candidate for functions, or for a whole program, that gets these descriptors; they are closed here.
+
+        Raises:
+            Fault: the zygote is gone.
+        """
+        return Run(self._fork(b"W" if whole else b"F", fds, None), self._timeout)
+
+    def execute(self, command: Command, fds: list[int]) -> Run:
+        """Fork a candidate that executes a command line, with these descriptors; they are closed here.
+
+        Raises:
+            Fault: the zygote is gone.
+        """
+        return Run(self._fork(b"X", fds, asdict(command)), command.cpu_seconds, tree=True)
+
+    def end(self, run: Run, gone: bool = False) -> None:
+        """Kill the candidate and all it left; its usage is then in `run`.
+
+        Args:
+            gone: it has closed its channel, so it is probably ending by itself; wait a moment for that.
+
+        Raises:
+            Fault: the zygote is gone.
+        """
+        run.ended(*KILLED.unpack(self._command(b"G" if gone else b"K", [], None, KILLED.size)))
+
+    def make_box(self, files: dict[str, bytes]) -> int:
+        """A folder for a program of another language that holds these files; its number.
+
+        Raises:
+            Fault: the zygote is gone or has no room.
+        """
+        fds = []
+        for name, content in files.items():
+            fds.append(os.memfd_create(name))
+            with open(os.dup(fds[-1]), "wb") as file:
+                file.write(content)
+        try:
+            return int(FORKED.unpack(self._command(b"B", fds, list(files), FORKED.size))[0])
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def remove_box(self, number: int) -> None:
+        """
+        Raises:
+            Fault: the zygote is gone.
+        """
+        self._command(b"D", [], number, FORKED.size)
+
+    def close(self) -> None:
+        """End it and all its candidates."""
+        self._socket.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        if self._process.returncode != 0 and self.hello["uid"] not in (None, process.NOBODY):
+            process.kill_user(self.hello["uid"])
+
+    def _fork(self, kind: bytes, fds: list[int], frame: Any) -> int:
+        try:
+            self._send(kind, fds, frame)
+            _, pidfds, _, _ = socket.recv_fds(self._socket, FORKED.size, 1)
+            if not pidfds:
+                raise ConnectionError(f"exit status {self._process.poll()}")
+            return pidfds[0]
+        except (OSError, Gone) as error:
+            raise Fault(f"the zygote is gone ({error})") from None
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def _command(self, kind: bytes, fds: list[int], frame: Any, size: int) -> bytes:
+        try:
+            self._send(kind, fds, frame)
+            reply = b""
+            while len(reply) < size:
+                part = self._socket.recv(size - len(reply))
+                if not part:
+                    raise ConnectionError(f"exit status {self._process.poll()}")
+                reply += part
+            return reply
+        except (OSError, Gone) as error:
+            raise Fault(f"the zygote is gone ({error})") from None
+
+    def _send(self, kind: bytes, fds: list[int], frame: Any) -> None:
+        if fds:
+            socket.send_fds(self._socket, [kind], fds)
+        else:
+            self._socket.sendall(kind)
+        if frame is not None:
+            write_frame(self._socket.fileno(), json.dumps(frame).encode())
