@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import itertools
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -75,16 +78,49 @@ def test_finished_file_is_not_judged_again(pool: PythonJudge, whole: Path) -> No
     assert progress.calls == [("start", "judge", 20, "programs", 20), ("finish",)]
 
 
-def test_progress_is_told_batch_by_batch(pool: PythonJudge, tmp_path: Path) -> None:
+def test_progress_is_told_at_least_batch_by_batch(pool: PythonJudge, tmp_path: Path) -> None:
     progress = Recorder()
     judge_to_file(TASKS, SAMPLES, tmp_path / "v.jsonl", pool, progress, batch=8)
-    assert progress.calls == [
-        ("start", "judge", 20, "programs", 0),
-        ("update", 8),
-        ("update", 16),
-        ("update", 20),
-        ("finish",),
-    ]
+    first, *updates, last = progress.calls
+    assert (first, last) == (("start", "judge", 20, "programs", 0), ("finish",))
+    told = [0, *(done for _, done in updates)]
+    assert told == sorted(set(told))
+    assert told[-1] == 20
+    assert max(after - before for before, after in itertools.pairwise(told)) <= 8
+
+
+def test_a_verdict_is_in_the_file_before_the_next_one_is_waited_for(tmp_path: Path) -> None:
+    """Also on a kill -9 while a slow program runs, long before a batch is full."""
+    output = tmp_path / "v.jsonl"
+
+    class Watching:
+        isolation = "none"
+
+        def judge(self, items: Iterable[tuple[Task, Sample]]) -> Iterator[Verdict]:
+            for number, (_, sample) in enumerate(items):
+                assert len(output.read_text().splitlines()) == number
+                yield Verdict(sample.task_id, sample.sample_id, True, "passed")
+
+        def close(self) -> None: ...
+
+    judge_to_file(TASKS, SAMPLES, output, Watching(), batch=1000)
+    assert len(facts(output)) == 20
+
+
+def test_a_file_that_is_being_written_is_refused(pool: PythonJudge, tmp_path: Path) -> None:
+    output = tmp_path / "v.jsonl"
+    with output.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(RunDirectoryError, match=r"v\.jsonl is being written by another process"):
+            judge_to_file(TASKS, SAMPLES, output, pool)
+    judge_to_file(TASKS, SAMPLES, output, pool)
+
+
+def test_samples_before_a_bad_one_are_judged_and_kept(pool: PythonJudge, tmp_path: Path) -> None:
+    output = tmp_path / "v.jsonl"
+    with pytest.raises(DataError, match="'c'"):
+        judge_to_file(TASKS, [*SAMPLES[:5], sample_of("", "c"), *SAMPLES[5:]], output, pool)
+    assert len(facts(output)) == 5
 
 
 def test_samples_from_a_file(pool: PythonJudge, whole: Path, tmp_path: Path) -> None:
