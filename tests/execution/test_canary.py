@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import subprocess
 from pathlib import Path
@@ -38,8 +37,10 @@ def values(language: str, tests: str) -> list[str]:
 
 def changed_span(old: str, new: str) -> tuple[int, int]:
     """Where `old` differs from `new`: outside it both are the same, byte by byte."""
-    start = len(os.path.commonprefix([old, new]))
-    tail = len(os.path.commonprefix([old[start:][::-1], new[start:][::-1]]))
+    start = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
+    tail = 0
+    while tail < min(len(old), len(new)) - start and old[-1 - tail] == new[-1 - tail]:
+        tail += 1
     return start, len(old) - tail
 
 
@@ -138,6 +139,9 @@ NO_ASSERTIONS = [
     ("cpp", "assert(std::abs(f(1) - 2) < 3);", "a tolerance wider than a change"),
     ("cpp", "if (f(1) != 2) { count++; }", "a difference that does not fail"),
     ("js", "assert(!deepEqual(f(1), 2))", "negated"),
+    ("js", "if (f(1) !== 2) console.error('no');", "a difference that does not fail"),
+    ("pl", "if(eq_deeply(f(1), 2)) { print 1 } else { print 2 }", "a difference that does not fail"),
+    ("r", "same <- identical(f(1), 2)", "a question"),
     ("php", "if (f(1) !== 2 && $strict) { throw new Exception(); }", "a difference that fails sometimes"),
     ("sh", '[[ $(f 1) = "2" ]] && echo same', "a difference that does not fail"),
     ("sh", 'set -e\nif [[ $(f 1) = "2" ]]; then echo same; fi', "a condition"),
@@ -302,7 +306,8 @@ PROGRAMS = {
     ),
     "lua": (
         "local function f(n) return ({true, -7, 0.5, 'aB', {1, {2}}, {k = ''}, '', 20})[n + 1] end\n",
-        "lu = require('luaunit')\nfunction test_humaneval()\nlocal candidate = f\n ASSERTIONS\nend\nos.exit(lu.LuaUnit.run())\n",
+        "lu = require('luaunit')\nfunction test_humaneval()\nlocal candidate = f\n ASSERTIONS\nend\n"
+        "os.exit(lu.LuaUnit.run())\n",
         "lu.assertEquals(candidate(#), @)",
         ["true", "-7", "0.5", "'aB'", "{1, {2}}", "{['k'] = ''}", "''", "20"],
     ),
@@ -314,7 +319,8 @@ PROGRAMS = {
     ),
     "rb": (
         "def f(n)\n [true, -7, 0.5, 'aB', [1, [2]], {'k' => nil, 'l' => ''}, '', 20][n]\nend\n",
-        "require 'test/unit'\nclass TestHumanEval < Test::Unit::TestCase\n def test_f\n candidate = method(:f)\n ASSERTIONS\n"
+        "require 'test/unit'\nclass TestHumanEval < Test::Unit::TestCase\n def test_f\n "
+        "candidate = method(:f)\n ASSERTIONS\n"
         " end\nend\n",
         "assert_equal(@, candidate.call(#))",
         ["true", "-7", "0.5", '"aB"', "[1, [2]]", '{"k" => nil, "l" => ""}', '""', "20"],

@@ -14,9 +14,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from .canary_assertions import Assertion, find_assertions
-from .canary_literals import BOOLEANS, Pool, changed
-from .canary_scanner import LANGUAGES, Token
+from rewardranker.execution.canary_assertions import Assertion, find_assertions
+from rewardranker.execution.canary_literals import BOOLEANS, Pool, changed
+from rewardranker.execution.canary_scanner import LANGUAGES, Token
 
 __all__ = ["Canary", "NoCanary", "make_canary"]
 

@@ -14,55 +14,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from .canary_literals import BOOLEANS
-from .canary_scanner import Token, partners, scan
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_EQUAL_ARGUMENTS = _words(
-    """deepEqual deepStrictEqual equal strictEqual assertEquals assertEqual assert_equal assert_eq assertSame
-    assertStrictEquals assertItemsEquals assertAlmostEquals assert_in_delta eq_deeply is_deeply cmp_deeply is
-    expect_equal expect_identical all.equal identical check-equal? check-eqv? check-eq? check-within AreEqual Equal
-    EXPECT_EQ ASSERT_EQ EXPECT_NEAR EXPECT_STREQ XCTAssertEqual isapprox isClose"""
+from rewardranker.execution.canary_literals import BOOLEANS
+from rewardranker.execution.canary_scanner import Token, partners, scan
+from rewardranker.execution.canary_words import (
+    CONDITIONS,
+    EQUAL_ARGUMENTS,
+    FAILS,
+    FAILS_IN,
+    METHODS,
+    PREDICATES,
+    TABLE_FIELDS,
+    VALUE_WORDS,
 )
-_CONDITIONS = _words(
-    """assert Assert IsTrue True assertTrue assert_true test precondition stopifnot isTRUE ok enforce EXPECT_TRUE
-    ASSERT_TRUE XCTAssert XCTAssertTrue check-true"""
-)
-_FAILS = _words("throw exit die panic Fatalf Fatal Errorf Error Fail FailNow abort raise error stop")
-_METHODS = _words("equals Equals SequenceEqual sameElements eql? SetEquals")
-_TABLE_FIELDS = _words("expected want")
 
-# Words that may stand in an expected value: types and constructors.
-_VALUE_WORDS = {
-    "cpp": "std make_tuple make_pair vector map set unordered_map unordered_set tuple pair optional nullopt any "
-    "variant string long int short float double char bool unsigned size_t int64_t array list union",
-    "cs": "new List Dictionary HashSet Tuple ValueTuple Create long int float double string char bool decimal object "
-    "Nullable null",
-    "d": "tuple Tuple nullable Nullable init string long int double float bool immutable",
-    "go": "interface string int int32 int64 float32 float64 bool rune byte map struct nil",
-    "java": "new List Map Set ArrayList HashMap HashSet LinkedList Arrays Optional OptionalLong Pair Triplet Quartet "
-    "Quintet with of asList empty Long Integer Double Float String Boolean Character long int float double boolean "
-    "char Object",
-    "jl": "Dict Set Vector Array Tuple Int64 Int Float64 String Bool Any Char Union Nothing nothing",
-    "js": "undefined null new Map Set",
-    "lua": "nil None",
-    "php": "array null NULL",
-    "pl": "undef",
-    "r": "c list NULL NA character numeric integer logical vector",
-    "rb": "nil Set new",
-    "rkt": "list cons hash #hash vector quote . void set",
-    "rs": "vec String Vec HashMap HashSet BTreeMap BTreeSet from new to_string to_owned to_vec into Some None Ok Err "
-    "isize usize i8 i16 i32 i64 u8 u16 u32 u64 f32 f64 bool str char",
-    "scala": "List Tuple2 Tuple3 Tuple4 Tuple5 Map Set Seq Array Vector Some None Option Left Right toLong toInt "
-    "toFloat toDouble Long Int Float Double String Boolean Char Any",
-    "sh": "",
-    "swift": "as nil Int Double Float String Bool Character AnyHashable Set Optional",
-    "ts": "undefined null new Map Set",
-}
 _LARGEST_TOLERANCE = 0.05
 
 
@@ -95,7 +59,8 @@ class _Finder:
         self.language = language
         self.tokens = scan(language, tests)
         self.close = partners(self.tokens)
-        self.value_words = frozenset(_VALUE_WORDS[language].split())
+        self.value_words = frozenset(VALUE_WORDS[language].split())
+        self.fails = FAILS | FAILS_IN.get(language, frozenset())
         self.stops_on_failure = bool(re.search(r"^\s*set -\w*e", tests, re.MULTILINE))
 
     def find(self) -> Iterator[Assertion]:
@@ -108,22 +73,22 @@ class _Finder:
     def _at_word(self, i: int) -> Iterator[Assertion]:
         word = self.tokens[i].text
         if self.language == "rkt":
-            if word in _EQUAL_ARGUMENTS and i > 0 and i - 1 in self.close:
+            if word in EQUAL_ARGUMENTS and i > 0 and i - 1 in self.close:
                 arguments = self._data(i + 1, self.close[i - 1])
                 yield from self._pair(arguments, i - 1, self.close[i - 1])
-        elif word in _EQUAL_ARGUMENTS and not self._negated(i):
+        elif (word in EQUAL_ARGUMENTS and not self._negated(i)) or (word in PREDICATES and self._asserted(i)):
             opening = self._opening(i)
             if opening is not None:
                 end = self.close[opening]
                 yield from self._pair(self._split(opening + 1, end, ","), i, end)
-        elif word in _CONDITIONS and not self._negated(i):
+        elif word in CONDITIONS and not self._negated(i):
             opening = self._opening(i)
             if opening is not None:
                 end = self.close[opening]
                 yield from self._condition(self._split(opening + 1, end, ",")[0], i, end)
         elif word == "if" and self.language != "sh":
             yield from self._difference(i)
-        elif word in _TABLE_FIELDS and self.language == "go" and self._text(i + 1) == ":":
+        elif word in TABLE_FIELDS and self.language == "go" and self._text(i + 1) == ":":
             yield from self._field(i)
 
     def _pair(self, arguments: list[tuple[int, int]], start: int, end: int) -> Iterator[Assertion]:
@@ -179,7 +144,7 @@ class _Finder:
         body = body or self.tokens[block : block + 4]
         unequal = self._top_level(part, "!=") + self._top_level(part, "!==")
         plain = not any(self._top_level(part, text) for text in ("&&", "||", "?", "and", "or"))
-        if len(unequal) == 1 and plain and any(token.text in _FAILS for token in body):
+        if len(unequal) == 1 and plain and any(token.text in self.fails for token in body):
             yield from self._sides((part[0], unequal[0]), (unequal[0] + 1, part[1]), i, part[1], False)
 
     def _in_brackets(self, i: int) -> Iterator[Assertion]:
@@ -245,7 +210,7 @@ class _Finder:
         return (
             opening is not None
             and opening - 2 > a
-            and self._text(opening - 1) in _METHODS
+            and self._text(opening - 1) in METHODS
             and self._text(opening - 2) == "."
         )
 
@@ -268,6 +233,21 @@ class _Finder:
         while i >= 2 and self._text(i - 1) in (".", "::"):
             i -= 2
         return self._text(i - 1) in ("!", "not", "unless")
+
+    def _asserted(self, i: int) -> bool:
+        """Whether a test fails where the predicate at word `i` says no: it stands alone in a condition, or in an `if`
+        whose `else` fails."""
+        around, opening = self._text(i - 2), i - 1
+        if self._text(opening) != "(" or opening not in self.close or self._negated(i - 2):
+            return False
+        if around == "isTRUE":
+            return self._asserted(i - 2)
+        block = self.close[opening] + 1
+        otherwise = self.close.get(block, block) + 1
+        if around == "if" and self._text(block) == "{" and self._text(otherwise) == "else":
+            last = self.close.get(otherwise + 1, otherwise)
+            return any(token.text in self.fails for token in self.tokens[otherwise:last])
+        return around in CONDITIONS
 
     def _unwrapped(self, part: tuple[int, int]) -> tuple[int, int]:
         a, b = part

@@ -14,7 +14,7 @@ import re
 import string as characters
 from collections.abc import Collection, Sequence
 
-from .canary_scanner import Token
+from rewardranker.execution.canary_scanner import Token
 
 BOOLEANS = {"true": "false", "True": "False", "TRUE": "FALSE", "#t": "#f", "#true": "#false"}
 BOOLEANS |= {false: true for true, false in BOOLEANS.items()}
