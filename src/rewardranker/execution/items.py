@@ -77,11 +77,12 @@ class TaskTexts:
 
     def _fields(self, task: Task, language: languages.Language) -> dict[str, Any]:
         inputs = [{"input": test.input, "output": test.output} for test in task.inputs]
-        comparison = asdict(task.comparison) if hasattr(task, "comparison") else {}
+        comparison = asdict(task.comparison)
         if language.code == "py":
             return {
                 "tests": task.tests,
-                "inputs": inputs,
+                "inputs": [] if task.entry_point else inputs,
+                "calls": inputs if task.entry_point else [],
                 "entry_point": task.entry_point,
                 "setup": task.setup,
                 "prompt": task.prompt,
