@@ -6,7 +6,7 @@ import pytest
 
 from rewardranker.config import JudgeOptions
 from rewardranker.execution import PythonJudge
-from rewardranker.types import Sample, StdioTest, Task, Verdict
+from rewardranker.types import Comparison, Sample, StdioTest, Task, Verdict
 
 OPTIONS = JudgeOptions(timeout=0.5, memory_mb=256, output_kb=256)
 
@@ -26,7 +26,8 @@ Run = Callable[..., Verdict]
 
 @pytest.fixture
 def run(pool: PythonJudge) -> Run:
-    """run(program, *asserts) or run(program, source=...) or run(program, inputs=[(in, out)]) -> its verdict."""
+    """run(program, *asserts) or run(program, source=...) or run(program, inputs=((in, out), ...)) or run(program,
+    calls=((arguments, result), ...)), the last two with the fields of `Comparison` -> its verdict."""
 
     def run_(
         program: str,
@@ -36,11 +37,15 @@ def run(pool: PythonJudge) -> Run:
         inputs: tuple[tuple[str, str], ...] = (),
         setup: str = "",
         prompt: str = "",
+        calls: tuple[tuple[str, str], ...] = (),
+        **comparison: float,
     ) -> Verdict:
         tests = source if source is not None else asserts
         task = Task("t", prompt, entry_point=entry_point, tests=tests, setup=setup)
-        if inputs:
-            task = Task("t", prompt, inputs=tuple(StdioTest(*pair) for pair in inputs), setup=setup)
+        if inputs or calls:
+            cases = tuple(StdioTest(*pair) for pair in inputs or calls)
+            name = entry_point if calls else None
+            task = Task("t", prompt, entry_point=name, inputs=cases, setup=setup, comparison=Comparison(**comparison))
         (verdict,) = pool.judge([(task, sample_of(program))])
         return verdict
 

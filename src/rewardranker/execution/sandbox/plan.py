@@ -22,7 +22,7 @@ from typing import Any
 
 from .comparing import Rules
 from .failing import can_fail
-from .splitting import split_check, written_tests
+from .splitting import is_main_call, split_check, written_tests
 
 _BUILTINS = frozenset(dir(builtins))
 
@@ -113,6 +113,7 @@ def _source_plan(tree: ast.Module, text: str) -> Plan:
     if not tree.body:
         raise BadTests("its tests are empty")
     plan = Plan(lines=text.splitlines(), uses_mock="mock" in text)
+    tree.body = [node for node in tree.body if not is_main_call(node)]
     plan.calls_check = _defines(tree, "check") and not _calls(tree, "check")
     checks = split_check(tree) if plan.calls_check else []
     plan.checks = [compile(part, "<tests>", "exec", dont_inherit=True) for part in checks]

@@ -30,6 +30,15 @@ def _needs_arguments(function: ast.FunctionDef) -> bool:
     return required > 0 or any(default is None for default in arguments.kw_defaults)
 
 
+def is_main_call(node: ast.stmt) -> bool:
+    """Whether this is `unittest.main()`, which would look for the tests elsewhere and exit."""
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Call)
+        and ast.unparse(node.value.func) == "unittest.main"
+    )
+
+
 def _top(tree: ast.Module) -> Iterator[ast.stmt]:
     """Statements at the top level, also under a condition there."""
     for node in tree.body:

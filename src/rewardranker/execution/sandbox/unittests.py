@@ -1,8 +1,8 @@
 """Test functions and `unittest` classes: each test is counted as one.
 
 A test is a method `test*` of a class that derives from `TestCase`, or a function `test*` without parameters at the top
-level, whatever calls the source makes on running as a script (`unittest.main()` is not reached). All run in the
-tester; what they call of the program's crosses as for any other test.
+level that the source does not call itself (`unittest.main()` is left out). All run in the tester; what they call of
+the program's crosses as for any other test.
 
 A skipped test counts as held, as in unittest, but when all are skipped nothing is decided: `unsupported`. A failing
 `setUpClass` or `setUpModule` fails the tests that depend on it. Tests that a source makes while it runs
