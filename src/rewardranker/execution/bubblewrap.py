@@ -78,7 +78,7 @@ def command(bwrap: str, readable: Iterable[str]) -> list[str]:
 
 
 def _parents(paths: Iterable[str]) -> list[str]:
-    """The folders above these paths, outermost first. Those that bubblewrap makes by itself only their owner can enter."""
+    """The folders above these paths, outermost first. Bubblewrap by itself makes them for their owner alone."""
     return sorted({str(parent) for path in paths for parent in Path(path).parents} - {"/"})
 
 

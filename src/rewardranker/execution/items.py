@@ -13,6 +13,7 @@ from typing import Any
 from rewardranker.config import JudgeOptions
 from rewardranker.errors import DataError, SandboxError
 from rewardranker.execution import languages, programs
+from rewardranker.execution.accelerators import accelerate
 from rewardranker.execution.canary import Canary, make_canary
 from rewardranker.types import Sample, Task
 
@@ -126,6 +127,7 @@ class TaskTexts:
             "runtime_mb": language.runtime_mb,
             "tasks": language.tasks,
             "exit_rules": asdict(languages.exit_rules(language)),
+            **accelerate(found, self._options.memory_mb),
         }
 
 

@@ -1,7 +1,7 @@
 """The judge: programs of many languages are run against tests, in isolation, on a pool of worker processes.
 
 What a verdict on a Python function does not depend on: the program's `__eq__`, patched builtins or modules, its exit
-status or what it prints; calls and results cross between processes as plain data, and the tests live in another process.
+status or what it prints; calls and results cross between processes as plain data, and the tests live in another one.
 Programs of other languages are believed by exit status, once they have failed with one expected value changed.
 How far programs are kept from the machine and from one another is the level of isolation (`levels`).
 
@@ -20,7 +20,7 @@ import warnings
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rewardranker.config import JudgeOptions
@@ -203,7 +203,6 @@ class ProgramJudge:
         worker = self._start_worker(options)
         task = Task("self-test", "", inputs=tuple(StdioTest(text, "") for text in inputs))
         sample = Sample("self-test", 0, "", "", program)
-        lines: list[str] = []
         try:
             with selectors.DefaultSelector() as selector:
                 selector.register(worker, selectors.EVENT_READ)
@@ -310,7 +309,14 @@ class ProgramJudge:
             slot.suspected += 1
             waiting.appendleft(slot)
             return
-        slot.verdict = Verdict(slot.task.task_id, slot.sample.sample_id, isolation=self.isolation, toolchain=self._texts.toolchain(slot.task), **fields)
+        fields |= {"isolation": self.isolation, "toolchain": self._texts.toolchain(slot.task)}
+        slot.verdict = Verdict(
+            slot.task.task_id,
+            slot.sample.sample_id,
+            isolation=self.isolation,
+            toolchain=self._texts.toolchain(slot.task),
+            **fields,
+        )
 
     def _replace(self, worker: WorkerProcess, cause: str, waiting: deque[_Slot]) -> None:
         """Put a fresh worker in the place of one that failed; what it had in hand is done again."""

@@ -25,6 +25,7 @@ from typing import Any
 from rewardranker.config import JudgeOptions
 from rewardranker.errors import SandboxError
 from rewardranker.execution import bubblewrap, languages
+from rewardranker.execution.prepared import cache_folder
 from rewardranker.execution.workers import start_command
 
 _SANDBOX = Path(__file__).parent / "sandbox"
@@ -56,7 +57,7 @@ LEVELS = (
         "landlock",
         "B",
         "B: Landlock, seccomp",
-        "use Linux 5.13 or newer on x86_64 or aarch64 with Landlock on (`lsm=landlock,...` on the kernel's command line)",
+        "use Linux 5.13 or newer on x86_64 or aarch64 with Landlock on (`lsm=landlock,...` at boot)",
     ),
     Level("rlimits", "C", "C: rlimits only", "judge.allow_unsafe=true (`--allow-unsafe`) accepts it"),
 )
@@ -78,7 +79,8 @@ class Choice:
             return None
         why = "; ".join(f"level {_BY_NAME[name].letter}: {reason}" for name, reason in self.refused.items())
         better = _BY_NAME[next(iter(self.refused))]
-        return f"programs run at isolation level {self.level.words}, not {better.letter} ({why}). To get it: {better.remedy}"
+        words = f"programs run at isolation level {self.level.words}, not {better.letter} ({why})"
+        return f"{words}. To get it: {better.remedy}"
 
 
 Judged = Callable[[dict[str, Any], str, list[str]], list[str]]
@@ -91,7 +93,7 @@ def worker_options(level: Level) -> dict[str, Any]:
     Raises:
         SandboxError: the level's tool is missing.
     """
-    readable = sorted({*bubblewrap.interpreter_files(), *languages.outside_folders()})
+    readable = sorted({*bubblewrap.interpreter_files(), *languages.outside_folders(), str(cache_folder())})
     start = start_command()
     if level.name == "namespaces":
         bwrap = bubblewrap.find()

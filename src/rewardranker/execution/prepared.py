@@ -25,11 +25,8 @@ def cache_folder() -> Path:
     Raises:
         SandboxError: it can't be made.
     """
-    if os.geteuid() == 0:
-        base = Path("/var/cache")
-    else:
-        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = base / "rewardranker" / "judge"
+    own = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = (Path("/var/cache") if os.geteuid() == 0 else own) / "rewardranker" / "judge"
     try:
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
     except OSError as error:

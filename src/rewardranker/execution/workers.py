@@ -8,7 +8,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections import deque
@@ -128,7 +127,8 @@ class WorkerProcess:
             self._process.wait()
         if self._process.returncode != 0 and self.uid is not None and self.uid > 65535:
             # It could not clean up itself. Its user id is its own, so this can't hit anyone else's process.
-            subprocess.run([bubblewrap.interpreter(), "-S", "-s", "-P", "-c", _SWEEP, str(self.uid)], env={}, check=False)
+            sweep = [bubblewrap.interpreter(), "-S", "-s", "-P", "-c", _SWEEP, str(self.uid)]
+            subprocess.run(sweep, env={}, check=False)
 
     def close(self) -> None:
         self.kill()

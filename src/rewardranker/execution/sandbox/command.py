@@ -12,17 +12,18 @@ import os
 import re
 import signal
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .candidate import READY
 from .comparing import Rules, output_difference
 from .confine import Command
-from .forks import Fault
 from .exits import ExitRules, read_exit
-from .outcome import Run, explain, verdict
+from .forks import Fault
+from .outcome import Run, Usage, explain, verdict
 from .stdio import collect
-from .wire import FrameReader, Gone, TooLong
+from .wire import HEADER, FrameReader, Gone, TooLong
 
 if TYPE_CHECKING:
     from .worker import Worker
@@ -60,6 +61,10 @@ class Toolchain:
     runtime_mb: int
     tasks: int
     exit_rules: dict[str, Any]
+    server: dict[str, Any] | None = None
+    """A warm compiler (`servers.ServerSpec`) that is asked before `builds`."""
+    run_server: dict[str, Any] | None = None
+    """A warm runtime that is asked before the program is built and run."""
 
 
 @dataclass
@@ -106,7 +111,7 @@ class _Job:
         self._toolchain = toolchain
         self._rules = ExitRules(**toolchain.exit_rules)
         self._main = main
-        self._runs: list[Run] = []
+        self._runs: list[Run | Usage] = []
 
     def decide_by_exit(self, program: str, tests: str, canary: str | None) -> dict[str, Any]:
         outcome = self._once(f"{program}\n{tests}")
@@ -122,8 +127,7 @@ class _Job:
         rules = Rules(**task.get("comparison", {}))
         total = len(task["inputs"])
         passed, first = 0, None
-        with self._box(program) as box:
-            outcome = self._build(box)
+        with self._built(program) as (box, outcome):
             if outcome is not None:
                 return verdict(self._runs, *outcome, 0, total)
             for test in task["inputs"]:
@@ -138,20 +142,54 @@ class _Job:
         return verdict(self._runs, *(first or ("passed", "", False)), passed, total)
 
     def _once(self, source: str) -> Outcome:
-        with self._box(source) as box:
-            outcome = self._build(box)
+        answered = self._ask_runtime(source)
+        if answered is not None:
+            return answered
+        with self._built(source) as (box, outcome):
             if outcome is None:
                 outcome = self._failed(self._execute(self._toolchain.run, box, b""))
             return outcome or ("passed", "", False)
 
+    # --- building -----------------------------------------------------------------------------------------------
+
     @contextlib.contextmanager
-    def _box(self, source: str) -> Any:
-        name = self._toolchain.source.replace("{main}", self._main)
-        box = self._worker.zygote.make_box({name: source.encode("utf-8", "surrogatepass")})
-        yield box
+    def _built(self, source: str) -> Iterator[tuple[int, Outcome | None]]:
+        """A folder with something to run, or what is wrong with the program."""
+        files = self._ask_compiler(source)
+        if isinstance(files, tuple):
+            yield -1, files
+            return
+        box = self._worker.zygote.make_box(files or {self._name: _encode(source)})
+        yield box, None if files else self._build(box)
         self._worker.zygote.remove_box(box)
 
-    # --- compiling ----------------------------------------------------------------------------------------------
+    @property
+    def _name(self) -> str:
+        return self._toolchain.source.replace("{main}", self._main)
+
+    def _ask_compiler(self, source: str) -> dict[str, bytes] | Outcome | None:
+        """The warm compiler's files, or its error; None where there is none or it can't say."""
+        answer = self._ask(self._toolchain.server, source)
+        if answer[:1] == b"\0":
+            return _files(answer[1:])
+        if answer[:1] == b"\1":
+            return "compile error", answer[1:].decode("utf-8", "replace").strip()[:_SHOWN], False
+        return None
+
+    def _ask_runtime(self, source: str) -> Outcome | None:
+        """What the warm runtime says of the program; None where there is none or it can't say."""
+        answer = self._ask(self._toolchain.run_server, source)
+        if answer[:1] != b"\0":
+            return None
+        status, _, detail = answer[1:].decode("utf-8", "replace").partition("\n")
+        return status, _end(detail), False
+
+    def _ask(self, spec: dict[str, Any] | None, source: str) -> bytes:
+        if spec is None:
+            return b""
+        answer, usage = self._worker.servers.get(spec).ask(self._name.encode(), _encode(source))
+        self._runs.append(usage)
+        return answer or b""
 
     def _build(self, box: int) -> Outcome | None:
         """None when there is something to run."""
@@ -233,7 +271,9 @@ class _Job:
         if step.over == "time" or run.cpu > run.timeout:
             return explain(run, "exited", "", True, True)
         code = os.waitstatus_to_exitcode(run.status)
-        status = read_exit(self._rules, code, *(part.decode("utf-8", "replace") for part in (step.printed, step.errors)))
+        status = read_exit(
+            self._rules, code, *(part.decode("utf-8", "replace") for part in (step.printed, step.errors))
+        )
         if status == "passed":
             return None
         if status in ("crashed", "exception") and _MEMORY.search(text):
@@ -241,6 +281,20 @@ class _Job:
         if status == "crashed" and -code not in _ABORTS:
             return explain(run, "exited", "", True, False)
         return status, _end(text) or f"exit status {code}", False
+
+
+def _encode(source: str) -> bytes:
+    return source.encode("utf-8", "surrogatepass")
+
+
+def _files(packed: bytes) -> dict[str, bytes]:
+    """Names and contents, each with its length before it."""
+    parts = []
+    while packed:
+        end = HEADER.size + HEADER.unpack_from(packed)[0]
+        parts.append(packed[HEADER.size : end])
+        packed = packed[end:]
+    return {name.decode(): content for name, content in zip(parts[::2], parts[1::2], strict=True)}
 
 
 def _end(text: str) -> str:

@@ -1,8 +1,9 @@
 """How a forked process becomes a candidate: everything it must not keep is taken away, in an order that holds.
 
 Level `namespaces`: mounts, process ids and System V objects of its own (`namespaces`), seccomp, no capabilities.
-Level `landlock`: only its folder is writable and only the system readable, no TCP; seccomp. Level `rlimits`: limits, and
-under root a user of its own. All levels: limits, no new privileges, no descriptor but its channel and standard ones.
+Level `landlock`: only its folder is writable and only the system readable, no TCP; seccomp. Level `rlimits`: limits,
+and under root a user of its own. All levels: limits, no new privileges, no descriptor but its channel and the standard
+ones.
 """
 
 from __future__ import annotations
@@ -123,7 +124,6 @@ class Confinement:
             lower(resource.RLIMIT_AS, space)
         if command and command.data is not None:
             lower(resource.RLIMIT_DATA, command.data)
-
 
 
 def _take_descriptors(fds: list[int], null: int) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from . import process
@@ -13,6 +15,15 @@ from .candidate import NO_MEMORY
 _DETAIL = 500
 _MOST_PATIENCE = 3
 """On a loaded machine the wall limit is stretched by the time spent waiting for a processor, at most so many times."""
+
+
+@dataclass
+class Usage:
+    """What a program cost that ran inside another process, in the shape of `Run`'s figures."""
+
+    seconds: float = 0.0
+    cpu: float = 0.0
+    peak_mb: float = 0.0
 
 
 class Run:
@@ -80,7 +91,7 @@ def explain(run: Run, status: str, detail: str, gone: bool, timed_out: bool) -> 
 
 
 def verdict(
-    runs: list[Run], status: str, detail: str, suspect: bool, tests_passed: int, tests_total: int
+    runs: Sequence[Run | Usage], status: str, detail: str, suspect: bool, tests_passed: int, tests_total: int
 ) -> dict[str, Any]:
     """The fields of a `Verdict`, and `suspect`: try again before believing it."""
     return {

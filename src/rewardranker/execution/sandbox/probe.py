@@ -1,8 +1,11 @@
 """A program for the judge's self-test: it tries to get out and prints what it reached, one word a line.
 
 Runs twice with the same input, a JSON object: `secret` (a file of the user's), `folder` (of the user's, writable),
-`package` (this package's folder), `pid` (of the user's process), `port` (where somebody listens on loopback). The second run looks for what the first one left.
+`package` (this package's folder), `pid` (of the user's process), `port` (where somebody listens on loopback). The
+second run looks for what the first one left.
 """
+
+from __future__ import annotations
 
 import contextlib
 import ctypes
@@ -10,13 +13,14 @@ import json
 import os
 import socket
 import sys
+from collections.abc import Callable
 
 wanted = json.load(sys.stdin)
 reached = []
 MARK = "rewardranker-self-test"
 
 
-def attempt(word, action):
+def attempt(word: str, action: Callable[[], object]) -> None:
     try:
         if action() is not False:
             reached.append(word)
@@ -24,30 +28,30 @@ def attempt(word, action):
         pass
 
 
-def connect():
+def connect() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as client:
         client.settimeout(1)
         client.connect(("127.0.0.1", wanted["port"]))
 
 
-def leave(path):
+def leave(path: str) -> None:
     with open(path, "w") as file:
         file.write(MARK)
 
 
-def other_processes():
+def other_processes() -> bool:
     own = {str(os.getpid()), str(os.getppid())}
     return any(name.isdigit() and name not in own for name in os.listdir("/proc"))
 
 
-def user_namespace():
+def user_namespace() -> bool:
     pid = os.fork()
     if pid == 0:
         os._exit(ctypes.CDLL(None).unshare(0x10000000) != 0)
     return os.waitpid(pid, 0)[1] == 0
 
 
-def environment_of_first_process():
+def environment_of_first_process() -> bool:
     with open("/proc/1/environ", "rb") as file:
         own = b"".join(f"{k}={v}\0".encode() for k, v in os.environ.items())
         return file.read() not in (b"", own)

@@ -18,7 +18,6 @@ import select
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import time
 import traceback
@@ -29,6 +28,7 @@ from . import command, process, stdio, tester
 from .forks import Fault, ZygoteProcess
 from .outcome import explain, verdict
 from .plan import BadTests
+from .servers import Servers
 from .wire import FrameReader, Gone, write_frame
 from .zygote import COMMON_MODULES
 
@@ -56,6 +56,7 @@ class Worker:
         self._tester: TesterProcess | None = None
         process.lower_limit(resource.RLIMIT_STACK, _STACK, resource.getrlimit(resource.RLIMIT_STACK)[1])
         self.zygote = ZygoteProcess(options)
+        self.servers = Servers(options)
         self._space = process.own_address_space() + (options["memory_mb"] + 256) * 2**20
         self._hangup = select.poll()
         self._hangup.register(connection.fileno(), select.POLLRDHUP)
@@ -86,6 +87,7 @@ class Worker:
     def _close(self) -> None:
         if self._tester is not None:
             self._tester.stop()
+        self.servers.close()
         self.zygote.close()
         # The judge does this too, unless it was killed: then the last worker leaves nothing behind.
         folder = self.options["folder"]

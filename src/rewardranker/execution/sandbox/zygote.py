@@ -80,7 +80,7 @@ class Zygote:
                 if command in b"KG":
                     self._connection.sendall(KILLED.pack(*self._kill(pid, 0.2 if command == b"G" else 0.0)))
                     continue
-                frame = json.loads(self._frames.read()) if command in b"XBD" else None
+                frame: Any = json.loads(self._frames.read()) if command in b"XBD" else None
                 if command == b"B":
                     self._connection.sendall(FORKED.pack(self._make_box(frame, fds)))
                 elif command == b"D":
