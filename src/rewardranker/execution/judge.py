@@ -310,13 +310,7 @@ class ProgramJudge:
             waiting.appendleft(slot)
             return
         fields |= {"isolation": self.isolation, "toolchain": self._texts.toolchain(slot.task)}
-        slot.verdict = Verdict(
-            slot.task.task_id,
-            slot.sample.sample_id,
-            isolation=self.isolation,
-            toolchain=self._texts.toolchain(slot.task),
-            **fields,
-        )
+        slot.verdict = Verdict(slot.task.task_id, slot.sample.sample_id, **fields)
 
     def _replace(self, worker: WorkerProcess, cause: str, waiting: deque[_Slot]) -> None:
         """Put a fresh worker in the place of one that failed; what it had in hand is done again."""
