@@ -6,6 +6,7 @@ The number of tests then is the same for every program, and the verdict the same
 from __future__ import annotations
 
 import ast
+import copy
 from collections.abc import Iterable, Iterator
 
 # --- test functions and classes -----------------------------------------------------------------------------------
@@ -86,8 +87,9 @@ def split_check(tree: ast.Module) -> list[ast.Module]:
         return []
     parts = []
     for statement in statements:
-        part = ast.FunctionDef("check", function.args, [statement], [], function.returns, lineno=function.lineno)
-        parts.append(ast.fix_missing_locations(ast.Module([part], [])))
+        part = copy.copy(function)
+        part.body = [statement]
+        parts.append(ast.Module([part], []))
     return parts
 
 
