@@ -17,7 +17,7 @@ PACKAGES = ("rewardranker", "torch", "transformers", "tokenizers", "accelerate",
 @click.command(short_help="Versions, cores, device, the judge's isolation, and which extras are installed.")
 def command() -> None:
     """Say what this machine and this installation offer, and how to get the rest."""
-    for section in (_packages, _machine, _judge, _extras):
+    for section in (_packages, _machine, _judge, _languages, _extras):
         for name, value in section():
             click.echo(f"{name:<14} {value}")
         click.echo()
@@ -52,6 +52,22 @@ def _judge() -> Iterator[tuple[str, str]]:
             yield "judge", f"isolation {judge.isolation}"
     except SandboxError as error:
         yield "judge", f"does not start: {error}"
+
+
+def _languages() -> Iterator[tuple[str, str]]:
+    from rewardranker.execution.languages import LANGUAGES, install_hint, toolchain
+
+    found = {language: toolchain(language) for language in LANGUAGES}
+    width = max((len(tools.version) for tools in found.values() if tools and tools.lacking), default=0)
+    yield "languages", f"{sum(tools is not None for tools in found.values())} of {len(LANGUAGES)} can be judged here"
+    for language, tools in found.items():
+        hint = install_hint(language)
+        if tools is None:
+            yield f"  {language.title}", f"no    {hint}"
+        elif hint:
+            yield f"  {language.title}", f"part  {tools.version:<{width}}  {hint}"
+        else:
+            yield f"  {language.title}", f"yes   {tools.version}"
 
 
 def _extras() -> Iterator[tuple[str, str]]:

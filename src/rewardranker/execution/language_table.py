@@ -53,7 +53,7 @@ class Library:
     """Where `files` is empty: it exits with status 0 where the library is present."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Language:
     """One row of the table."""
 
@@ -103,14 +103,18 @@ class Language:
     memory_limit: Literal["address space", "data"] = "address space"
     """What can be limited: `data` (RLIMIT_DATA) for runtimes that reserve far more addresses than they use."""
     runtime_mb: int = 64
-    """What the runtime itself takes of that limit, to be added to the program's own allowance."""
+    """MiB that the runtime itself takes of that limit (measured, and half as much again), to be added to the program's
+    own allowance."""
     tasks: int = 1
     """Processes and threads that an honest program's runtime has."""
     server: str | None = None
     """Name of the faster way to run it (precompiled header, compile server), where the judge has one."""
 
 
-_EXIT_STATUS = "exit status"
+_JAVA_FLAGS = ("-Xms32m", "-XX:+UseSerialGC", "-XX:ActiveProcessorCount=1", "-XX:-UsePerfData")
+"""Heap and threads that do not depend on the machine's size: CPU seconds of all threads count against the limit."""
+_JAVAC_FLAGS = tuple(f"-J{flag}" for flag in (*_JAVA_FLAGS, "-XX:TieredStopAtLevel=1"))
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 LANGUAGES: tuple[Language, ...] = (
     Language(
@@ -151,13 +155,13 @@ LANGUAGES: tuple[Language, ...] = (
         compile=(
             (
                 (
-                    *("javac", "-J-Xmx512m", "-J-XX:+UseSerialGC", "-J-XX:TieredStopAtLevel=1", "-J-XX:-UsePerfData"),
+                    *("javac", *_JAVAC_FLAGS, "-J-Xmx512m"),
                     *("-encoding", "UTF8", "-cp", "{library:javatuples}", "-d", ".", "{main}.java"),
                 ),
             ),
         ),
         run=(
-            *("java", "-Xmx{memory_mb}m", "-XX:+UseSerialGC", "-XX:-UsePerfData", "-ea"),
+            *("java", *_JAVA_FLAGS, "-Xmx{memory_mb}m", "-ea"),
             *("-cp", ".:{library:javatuples}", "{main}"),
         ),
         version=(("javac", "-version"),),
@@ -177,7 +181,7 @@ LANGUAGES: tuple[Language, ...] = (
         ),
         wrong_answer=r"java\.lang\.AssertionError",
         memory_limit="data",
-        runtime_mb=400,
+        runtime_mb=160,
         tasks=64,
     ),
     Language(
@@ -194,7 +198,7 @@ LANGUAGES: tuple[Language, ...] = (
         wrong_answer=r"ERR_ASSERTION|AssertionError",
         compile_error=r"(?m)^SyntaxError",
         memory_limit="data",
-        runtime_mb=400,
+        runtime_mb=128,
         tasks=32,
     ),
     Language(
@@ -208,9 +212,10 @@ LANGUAGES: tuple[Language, ...] = (
         version=(("tsc", "--version"), ("node", "--version")),
         install="apt-get install nodejs npm && npm install --global typescript",
         tests="node:assert throws",
+        environment={"GOMAXPROCS": "2"},
         wrong_answer=r"ERR_ASSERTION|AssertionError",
         memory_limit="data",
-        runtime_mb=400,
+        runtime_mb=128,
         tasks=32,
     ),
     Language(
@@ -225,7 +230,7 @@ LANGUAGES: tuple[Language, ...] = (
         tests="an exception that nobody catches",
         wrong_answer=r"Uncaught Exception: Test failed!",
         compile_error=r"(?m)^(PHP )?Parse error",
-        runtime_mb=256,
+        runtime_mb=160,
     ),
     Language(
         code="cs",
@@ -243,7 +248,7 @@ LANGUAGES: tuple[Language, ...] = (
         failed_stderr=r"System\.Diagnostics\.DefaultTraceListener\.Fail|Unhandled Exception",
         wrong_answer=r"DefaultTraceListener\.Fail",
         memory_limit="data",
-        runtime_mb=128,
+        runtime_mb=96,
         tasks=32,
     ),
     Language(
@@ -286,7 +291,12 @@ LANGUAGES: tuple[Language, ...] = (
         version=(("go", "version"),),
         install="apt-get install golang-go",
         tests="the testing package",
-        environment={"GOCACHE": "/tmp/go", "GO111MODULE": "off", "GOPROXY": "off", "GOTOOLCHAIN": "local"},
+        environment={
+            "GO111MODULE": "off",
+            "GOPROXY": "off",
+            "GOTOOLCHAIN": "local",
+            "GOMAXPROCS": "2",
+        },
         failed_stdout=r"FAIL",
         wrong_answer=r"_test\.go:\d+: expected",
         memory_limit="data",
@@ -314,6 +324,7 @@ LANGUAGES: tuple[Language, ...] = (
         wrong_answer=r"(?m)^Failure: ",
         compile_error=r"syntax error|SyntaxError",
         tasks=4,
+        runtime_mb=160,
     ),
     Language(
         code="lua",
@@ -370,9 +381,10 @@ LANGUAGES: tuple[Language, ...] = (
         version=(("Rscript", "--version"),),
         install="apt-get install r-base-core",
         tests="stopifnot()",
+        environment=_ONE_THREAD,
         wrong_answer=r"is not TRUE|are not all TRUE",
         compile_error=r"(?m)^Error: unexpected",
-        runtime_mb=512,
+        runtime_mb=256,
         tasks=16,
     ),
     Language(
@@ -397,7 +409,7 @@ LANGUAGES: tuple[Language, ...] = (
         wrong_answer=r"(?m)^FAILURE$",
         compile_error=r"read-syntax|unbound identifier|bad syntax|duplicate definition",
         memory_limit="data",
-        runtime_mb=256,
+        runtime_mb=288,
         tasks=4,
     ),
     Language(
@@ -421,8 +433,8 @@ LANGUAGES: tuple[Language, ...] = (
         source="program.scala",
         main_class="Problem",
         programs={"scalac": ("scalac",), "scala": ("scala",), "java": ("java",)},
-        compile=((("scalac", "-J-Xmx768m", "-J-XX:+UseSerialGC", "-J-XX:-UsePerfData", "-d", ".", "program.scala"),),),
-        run=("scala", "-J-Xmx{memory_mb}m", "-J-XX:+UseSerialGC", "-J-XX:-UsePerfData", "-cp", ".", "{main}"),
+        compile=((("scalac", *_JAVAC_FLAGS, "-J-Xmx768m", "-d", ".", "program.scala"),),),
+        run=("scala", *(f"-J{flag}" for flag in _JAVA_FLAGS), "-J-Xmx{memory_mb}m", "-cp", ".", "{main}"),
         version=(("scalac", "-version"), ("java", "-version")),
         install="apt-get install scala default-jdk-headless",
         tests="assert() throws AssertionError",
@@ -430,7 +442,7 @@ LANGUAGES: tuple[Language, ...] = (
         wrong_answer=r"java\.lang\.AssertionError",
         compile_seconds=60.0,
         memory_limit="data",
-        runtime_mb=500,
+        runtime_mb=224,
         tasks=64,
     ),
     Language(
@@ -443,7 +455,7 @@ LANGUAGES: tuple[Language, ...] = (
         version=(("julia", "--version"),),
         install="see julialang.org/downloads (Debian 12 has no package)",
         tests="@testset throws",
-        environment={"JULIA_DEPOT_PATH": "/tmp/julia"},
+        environment={"JULIA_NUM_THREADS": "1", **_ONE_THREAD},
         wrong_answer=r"Test Failed",
         compile_error=r"syntax: |ParseError",
         memory_limit="data",

@@ -20,8 +20,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from rewardranker.errors import DataError
-from rewardranker.execution.sandbox import exits
 from rewardranker.execution.language_table import LANGUAGES, Command, Language, Library, Way
+from rewardranker.execution.sandbox import exits
 
 __all__ = [
     "LANGUAGES",
@@ -187,7 +187,7 @@ def read_exit(language: Language, exit_status: int, stdout: str, stderr: str) ->
         exit_status: as `subprocess` gives it: negative for a signal.
 
     Returns:
-        `passed`, `wrong answer`, `compile error`, `crashed` or `exception`.
+        `passed`, `compile error`, `wrong answer`, `crashed` or `exception`.
     """
     return exits.read_exit(exit_rules(language), exit_status, stdout, stderr)
 
