@@ -105,7 +105,7 @@ def command(
     tasks = [] if self_contained else load_tasks(name, None, recipe.tasks.seed)
     with open_judge(recipe.judge, recipe.launch.judge_workers, executor) as judge:
         if self_contained:
-            figures = judge_rows_to_file(programs, output, judge, progress=Progress())
+            figures = judge_rows_to_file(programs, output, judge, progress=Progress(), local=executor == "local")
         else:
             figures = judge_to_file(tasks, programs, output, judge, progress=Progress())
     common.show_figures(figures, output)

@@ -21,15 +21,15 @@ import sqlite3
 import time
 import typing
 import warnings
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields, replace
 from importlib import metadata
 from pathlib import Path
 
 from rewardranker.config import JudgeOptions
-from rewardranker.errors import DataError, RunDirectoryError
-from rewardranker.execution.languages import find, toolchain
+from rewardranker.errors import DataError, RunDirectoryError, SandboxError
+from rewardranker.execution.items import TaskTexts
 from rewardranker.execution.records import start_judging
 from rewardranker.types import Judge, Sample, Task, Verdict
 
@@ -52,7 +52,6 @@ _MOST_WAITING = 4096
 """Verdicts found in the cache that may wait for a slower one before them."""
 _COMMIT_RECORDS = 256
 _COMMIT_SECONDS = 1.0
-_TASKS_KEPT = 256
 
 
 class VerdictCache:
@@ -224,96 +223,44 @@ def _checksum(key: bytes, text: str) -> bytes:
 
 
 class VerdictKeys:
-    """Makes the keys of a cache.
+    """Makes the keys of a cache: the SHA-256 of `items.TaskTexts.key` (program, tests, language, limits, canary and
+    toolchain), the isolation that the judge promises, the versions of this package and of the judge's rules, and the
+    names of a verdict's fields."""
 
-    A key is the SHA-256 of two SHA-256 digests, of what judges and of the program (UTF-8, lone surrogates passed
-    through). The first is of this JSON text, keys sorted: `rules`, `rewardranker` (the package's version), `fields` (of
-    a verdict), `timeout`, `memory_mb`, `output_kb`, `canary`, `isolation`, `toolchain`, and of the task `language`,
-    `prompt`, `entry_point`, `tests`, `inputs`, `comparison`, `setup`.
-    """
+    def __init__(self, options: JudgeOptions, isolation: str) -> None:
+        surroundings = [isolation, metadata.version("rewardranker"), _RULES, [field.name for field in fields(Verdict)]]
+        self._surroundings = hashlib.sha256(json.dumps(surroundings).encode()).digest()
+        self._texts = TaskTexts(options)
 
-    def __init__(self, options: JudgeOptions, isolation: str, version_of: Callable[[str], str]) -> None:
-        """
-        Args:
-            isolation: what the judge promises, as its verdicts say it.
-            version_of: a language's name -> the version of its toolchain; empty where it is unknown.
-        """
-        self._surroundings = {
-            "rules": _RULES,
-            "rewardranker": metadata.version("rewardranker"),
-            "timeout": options.timeout,
-            "memory_mb": options.memory_mb,
-            "output_kb": options.output_kb,
-            "canary": options.canary,
-            "isolation": isolation,
-            "fields": [field.name for field in fields(Verdict)],
-        }
-        self._version_of = version_of
-        self._tasks: OrderedDict[int, tuple[Task, bytes | None]] = OrderedDict()
-
-    def __call__(self, task: Task, sample: Sample) -> bytes | None:
-        """The key; None where the toolchain's version is unknown, so nothing may be shared."""
-        if id(task) not in self._tasks:
-            self._tasks[id(task)] = task, self._task_digest(task)
-            if len(self._tasks) > _TASKS_KEPT:
-                self._tasks.popitem(last=False)
-        digest = self._tasks[id(task)][1]
-        if digest is None:
+    def __call__(self, task: Task, sample: Sample) -> tuple[bytes, str] | None:
+        """The key and the toolchain that it is of; None for a task that can't be judged on this machine."""
+        try:
+            content = self._texts.key(task, sample)
+            return hashlib.sha256(self._surroundings + content).digest(), self._texts.toolchain(task)
+        except (DataError, SandboxError):  # the judge is the one to say so, or has the toolchain elsewhere
             return None
-        program = hashlib.sha256(sample.program.encode("utf-8", "surrogatepass")).digest()
-        return hashlib.sha256(digest + program).digest()
-
-    def _task_digest(self, task: Task) -> bytes | None:
-        language = find(task.language)
-        version = self._version_of(language.name)
-        if not version:
-            return None
-        content = {
-            **self._surroundings,
-            "toolchain": version,
-            "language": language.name,
-            "prompt": task.prompt,
-            "entry_point": task.entry_point,
-            "tests": task.tests,
-            "inputs": [[test.input, test.output] for test in task.inputs],
-            "comparison": asdict(task.comparison),
-            "setup": task.setup,
-        }
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
-
-
-def installed_version(language: str) -> str:
-    """The version of a language's toolchain on this machine; empty where there is none."""
-    found = toolchain(find(language))
-    return found.version if found else ""
 
 
 class CachedJudge:
     """A judge that looks into a cache before it runs a program. Implements `types.Judge`.
 
-    Neither the judge nor the cache is closed with it. Order and verdicts are the judge's own; memory does not grow with
+    Order and verdicts are the judge's own; memory does not grow with
     the number of items.
     """
 
-    def __init__(
-        self,
-        judge: Judge,
-        cache: VerdictCache,
-        options: JudgeOptions,
-        version_of: Callable[[str], str] = installed_version,
-    ) -> None:
+    def __init__(self, judge: Judge, cache: VerdictCache, options: JudgeOptions) -> None:
         """
         Args:
             options: those that `judge` was made with.
-            version_of: see `VerdictKeys`.
         """
         self._judge = judge
         self._cache = cache
-        self._key = VerdictKeys(options, judge.isolation, version_of)
+        self.isolation = judge.isolation
+        self._key = VerdictKeys(options, judge.isolation)
 
-    @property
-    def isolation(self) -> str:
-        return self._judge.isolation
+    def close(self) -> None:
+        """Close the judge; the cache stays open."""
+        self._judge.close()
 
     def judge(
         self, items: Iterable[tuple[Task, Sample]], *, known: Iterable[tuple[Task, Sample, Verdict]] = ()
@@ -343,8 +290,8 @@ class CachedJudge:
                     verdicts = self._judge.judge(lookup.unknown())
                     continue
                 key = lookup.take_unknown()
-                if key is not None and self._may_be_stored(verdict):
-                    fresh.append((key, verdict))
+                if key is not None and self._is_what_the_key_says(verdict, key[1]):
+                    fresh.append((key[0], verdict))
                 if len(fresh) >= _COMMIT_RECORDS or (fresh and time.monotonic() - stored >= _COMMIT_SECONDS):
                     self._cache.put_many(fresh)
                     fresh, stored = [], time.monotonic()
@@ -352,9 +299,10 @@ class CachedJudge:
         finally:
             self._cache.put_many(fresh)
 
-    def _may_be_stored(self, verdict: Verdict) -> bool:
-        """Whether it is what its key says: made here and now, under the promise that the key names."""
-        return not verdict.cached and verdict.isolation == self._judge.isolation
+    def _is_what_the_key_says(self, verdict: Verdict, toolchain: str) -> bool:
+        """Made here and now, with the isolation and the toolchain that are in the key: other machines may differ."""
+        made = (verdict.cached, verdict.isolation, verdict.toolchain)
+        return made == (False, self.isolation, toolchain)
 
 
 class _Lookup:
@@ -365,8 +313,8 @@ class _Lookup:
         self._items = items
         self._cache = cache
         self._key = key
-        self._order: deque[Verdict | bytes | None] = deque()
-        """A verdict that was found, or the key of an item that the judge has."""
+        self._order: deque[Verdict | tuple[bytes, str] | None] = deque()
+        """A verdict that was found, or the key and toolchain of an item that the judge has."""
         self._waiting = 0
 
     def unknown(self) -> Iterator[tuple[Task, Sample]]:
@@ -377,11 +325,11 @@ class _Lookup:
                 self.exhausted = True
                 return
             keys = [self._key(task, sample) for task, sample in items]
-            found = self._cache.get_many(key for key in keys if key is not None)
+            found = self._cache.get_many(key[0] for key in keys if key is not None)
             for (task, sample), key in zip(items, keys, strict=True):
-                if key in found:
+                if key is not None and key[0] in found:
                     self._waiting += 1
-                    self._order.append(replace(found[key], task_id=task.task_id, sample_id=sample.sample_id))
+                    self._order.append(replace(found[key[0]], task_id=task.task_id, sample_id=sample.sample_id))
                 else:
                     self._order.append(key)
                     yield task, sample
@@ -392,6 +340,6 @@ class _Lookup:
             self._waiting -= 1
             yield typing.cast(Verdict, self._order.popleft())
 
-    def take_unknown(self) -> bytes | None:
-        """The key of the item that the judge's next verdict is of."""
-        return typing.cast("bytes | None", self._order.popleft())
+    def take_unknown(self) -> tuple[bytes, str] | None:
+        """Key and toolchain of the item that the judge's next verdict is of."""
+        return typing.cast("tuple[bytes, str] | None", self._order.popleft())

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from rewardranker.config import JudgeOptions
 from rewardranker.execution.cache import CachedJudge, VerdictCache
-from rewardranker.execution.judge import PythonJudge
+from rewardranker.execution.judge import ProgramJudge
 from rewardranker.types import Judge
 
 
@@ -32,5 +32,5 @@ def open_judge(options: JudgeOptions, workers: int | None = None, executor: str 
 
             judge = stack.enter_context(RayJudge(options, workers))
         else:
-            judge = stack.enter_context(PythonJudge(options, workers))
+            judge = stack.enter_context(ProgramJudge(options, workers))
         yield judge if cache is None else CachedJudge(judge, cache, options)

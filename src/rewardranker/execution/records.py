@@ -18,7 +18,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from rewardranker.errors import DataError, RunDirectoryError
+from rewardranker.errors import DataError, RewardRankerError, RunDirectoryError, SandboxError
+from rewardranker.execution import languages
 from rewardranker.execution.judge import pair
 from rewardranker.execution.rows import Row, read_objects, read_rows
 from rewardranker.progress import Silent
@@ -99,25 +100,36 @@ def _check(
 
 
 def judge_rows_to_file(
-    rows: str | Path, output: str | Path, judge: Judge, progress: ProgressReporter | None = None, batch: int = 256
+    rows: str | Path,
+    output: str | Path,
+    judge: Judge,
+    progress: ProgressReporter | None = None,
+    batch: int = 256,
+    local: bool = True,
 ) -> dict[str, Any]:
     """Judge a file of rows that carry their own tests (see `rows.py`): one row in, one row out, in order.
 
     A row of the output has the input's id fields (`rows.id_fields`), `language`, the fields of a `Verdict` but for its
     ids, and `digest`, by which a second call checks that the input is still the same.
 
+    Args:
+        local: the judge runs programs on this machine, whose toolchains decide which languages can be judged.
+
     Returns:
         As `judge_to_file`, with `by_language` and `passed_by_language` (name -> count).
 
     Raises:
         DataError: a row can't be read or judged; the rows before it are judged and kept.
-        RunDirectoryError, SandboxError: as `judge_to_file`.
+        SandboxError: this machine lacks the toolchain of a row, or the judge itself fails.
+        RunDirectoryError: as `judge_to_file`.
     """
     figures = _Figures(judge, by_language=True)
     in_flight: deque[Row] = deque()
 
     def entering() -> Iterator[tuple[Task, Sample]]:
         for row in stream:
+            if local:
+                _require_toolchain(row, rows)
             in_flight.append(row)
             yield row.task, row.sample
 
@@ -146,6 +158,15 @@ def judge_rows_to_file(
 def _output_row(row: Row, verdict: Verdict) -> dict[str, Any]:
     fields = {name: getattr(verdict, name) for name in Verdict.__dataclass_fields__ if name not in _NOT_IN_ROWS}
     return {**row.ids, "language": row.task.language, **fields, "digest": row.digest}
+
+
+def _require_toolchain(row: Row, path: str | Path) -> None:
+    language = languages.find(row.task.language)
+    if languages.toolchain(language) is None:
+        raise SandboxError(
+            f"{path}:{row.line}: {language.title} programs can't be judged on this machine: "
+            f"{languages.install_hint(language)}; or remove these rows"
+        )
 
 
 def _check_rows(output: Path, rows: Iterable[Row], done: int) -> Iterator[tuple[Task, Sample, Verdict]]:
@@ -231,7 +252,7 @@ class _Figures:
         return self._by_status["passed"] / self.done if self.done else 0.0
 
     def summary(self) -> dict[str, Any]:
-        languages = {
+        figures = {
             "by_language": dict(self._languages.most_common()),
             "passed_by_language": {name: self._passed_languages[name] for name, _ in self._languages.most_common()},
         }
@@ -241,7 +262,7 @@ class _Figures:
             "pass_rate": self.pass_rate,
             "cached": self._cached,
             "by_status": {status: count for status, count in self._by_status.most_common() if count},
-            **(languages if self._with_languages else {}),
+            **(figures if self._with_languages else {}),
             "isolation": self._judge.isolation,
             "programs_per_second": self._new / self._seconds if self._seconds > 0 else 0.0,
         }
@@ -316,16 +337,16 @@ class _RemembersKnown(Protocol):
 
 
 class _UntilBad:
-    """Items up to the first that can't be read. Its error waits until those before it are judged and written."""
+    """Items up to the first that can't be judged. Its error waits until those before it are judged and written."""
 
     def __init__(self, items: Iterator[tuple[Task, Sample]]) -> None:
         self._items = items
-        self._error: DataError | None = None
+        self._error: RewardRankerError | None = None
 
     def __iter__(self) -> Iterator[tuple[Task, Sample]]:
         try:
             yield from self._items
-        except DataError as error:
+        except (DataError, SandboxError) as error:
             self._error = error
 
     def raise_error(self) -> None:
