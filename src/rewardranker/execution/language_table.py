@@ -345,7 +345,7 @@ LANGUAGES: tuple[Language, ...] = (
             ),
         ),
         wrong_answer=r"(?s)expected: .*actual: ",
-        compile_error=r"(?m)^lua[\d.]*: \S+:\d+: .* near ",
+        compile_error=r"(?m)^\S*lua[\d.]*: \S+:\d+: .* near ",
     ),
     Language(
         code="pl",
