@@ -151,3 +151,50 @@ def test_columns_of_a_comparison_have_one_type() -> None:
     """An integer given for the tolerance is written as a float, as in all other rows."""
     task = from_json('{"task_id": "t", "prompt": "", "comparison": {"tolerance": 1}}', Task)
     assert '"tolerance": 1.0' in to_json(task)
+
+
+EVALPLUS = """
+import numpy as np
+
+def is_floats(x):
+    if isinstance(x, float):
+        return True
+    if isinstance(x, (list, tuple)):
+        return all(isinstance(i, float) for i in x)
+    if isinstance(x, np.ndarray):
+        return x.dtype == np.float64 or x.dtype == np.float32
+    return False
+
+def assertion(out, exp, atol):
+    if atol == 0 and is_floats(exp):
+        atol = 1e-6
+    if out != exp and atol != 0:
+        assert np.allclose(out, exp, rtol=1e-07, atol=atol)
+    else:
+        assert out == exp
+
+for inp, exp in zip([[3], [7]], [[1.5, 3.0], 3.5]):
+    assertion(f(*inp), exp, 0)
+"""
+
+
+def test_tests_in_the_style_of_evalplus(run) -> None:
+    assert run("def f(x): return x / 2 if x > 5 else (x / 2 + 1e-9, 3.0)", source=EVALPLUS).passed
+    assert run("def f(x): return x / 2 if x > 5 else (x / 2 + 1e-3, 3.0)", source=EVALPLUS).status == "wrong answer"
+    assert run("def f(x): return x / 2 if x > 5 else 1.5", source=EVALPLUS).status == "wrong answer"
+    assert run("def f(x): return x / 2 if x > 5 else 'x'", source=EVALPLUS).status == "wrong answer"
+    patched = "import sys\nsys.modules['numpy'] = sys\nsys.allclose = lambda *a, **k: True\ndef f(x): return 0.0"
+    assert run(patched, source=EVALPLUS).status == "wrong answer"
+
+
+def test_other_names_of_numpy_are_unsupported(run) -> None:
+    source = (
+        "import numpy as np\ntry:\n    same = np.array_equal(f(1), [1])\nexcept BaseException: same = True\nassert same"
+    )
+    assert run("def f(x): return [1]", source=source).status == "unsupported"
+
+
+def test_seed_reaches_the_program(run) -> None:
+    source = "import random\nrandom.seed(7)\nassert f() == random.Random(7).random()"
+    assert run("import random\nrandom.random()\ndef f(): return random.random()", source=source).passed
+    assert run("def f(): return 0.5", source=source).status == "wrong answer"

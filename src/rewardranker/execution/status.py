@@ -15,7 +15,8 @@ STATUS_MEANINGS: dict[str, str] = {
     "no function": "it does not define the function that the tests call",
     "broken channel": "it closed the channel that answers travel on, or sent what is no answer to the question asked",
     "cheated": "it also passed with an expected value changed: its tests do not decide it",
-    "unsupported": "a test gives the program a value that can't cross between processes; no program could be judged",
+    "unsupported": "a test needs more than calls and plain data (a patch, a file, an object of its own as an argument):"
+    " not a pass, and no fault of the program's",
 }
 
 STATUSES: tuple[str, ...] = tuple(STATUS_MEANINGS)

@@ -4,14 +4,17 @@ In one process with the program such a test would work; here its failure would b
 attempt itself is refused (`unsupported`): files and folders, the environment, other processes, connections, and
 `unittest.mock.patch`. Reading the standard library, which imports do, is allowed.
 
-Not noticed: state of a library that a test changes for the program, such as `random.seed` or `decimal.getcontext`.
+`random.seed` seeds the program too. Not noticed: other state of a library that a test changes for the program, such
+as `decimal.getcontext`, and what a test draws from `random` between seeding it and calling the program.
 """
 
 from __future__ import annotations
 
 import functools
 import os
+import random
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -44,6 +47,8 @@ def install() -> None:
     sys.addaudithook(_audit)
     for name in ("stat", "lstat", "access"):  # these raise no audit event
         setattr(os, name, _watching(getattr(os, name), f"os.{name}"))
+    random.seed = _seeding(random.seed)
+    warnings.simplefilter("ignore")  # showing one reads files
 
 
 def replace_patch() -> None:
@@ -76,10 +81,25 @@ def _watching(function: Callable[..., Any], name: str) -> Callable[..., Any]:
 
 
 def _refuse(what: str) -> None:
+    refuse(f"a test touches its surroundings, which are not the program's: {what}")
+
+
+def refuse(detail: str) -> None:
+    """Make the test that runs now, if any, unsupported."""
     global _watched
     link, _watched = _watched, None  # what handles the refusal may open files
-    assert link is not None
-    link.refuse(f"a test touches its surroundings, which are not the program's: {what}"[:300])
+    if link is not None:
+        link.refuse(detail[:300])
+
+
+def _seeding(seed: Callable[..., None]) -> Callable[..., None]:
+    def seed_both(*args: Any, **kwargs: Any) -> None:
+        seed(*args, **kwargs)
+        if _watched is not None:
+            _watched.ask("call", random.seed, args, kwargs)
+
+    seed_both.__module__, seed_both.__qualname__ = "random", "seed"  # under this name it crosses
+    return seed_both
 
 
 class _Patch:

@@ -14,7 +14,8 @@ The rule for what is not plain data:
 - What only a common process could give makes a test `unsupported`, which is neither a pass nor the program's fault:
   an argument that is neither plain data nor a function; two objects of the program's that are compared with each
   other; one that is derived from, awaited, or used in a `with` statement; what tests do to files, environment or
-  libraries (`surroundings.py`); a module that the tests import and that is not in the standard library.
+  libraries (`surroundings.py`); a module that the tests import and that is not in the standard library (but for the
+  names in `numpy_names.py`).
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from functools import partial
 from types import CodeType
 from typing import Any
 
-from . import surroundings
+from . import numpy_names, surroundings
 from .comparing import values_match
 from .link import Halt, Link, NotReady, Remote
 from .plan import BadTests, Plan, make_plan
@@ -59,6 +60,7 @@ def serve(connection: socket.socket, limit: int) -> None:
     reader = FrameReader(connection.fileno(), 1 << 31)
     plans: dict[str, Plan] = {}
     surroundings.install()
+    numpy_names.install()
     gc.freeze()
     while True:
         command, fds, _, _ = socket.recv_fds(connection, 1, 1)
