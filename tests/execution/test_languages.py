@@ -234,3 +234,10 @@ def test_an_exit_is_read_by_the_rules_of_the_language(
 ) -> None:
     assert languages.read_exit(ROWS[code], exit_status, stdout, stderr) == status
     assert status in STATUSES
+
+
+def test_go_programs_are_vetted_as_go_test_does(tmp_path: Path) -> None:
+    completion = '    fmt.Printf("%d", "a text")\n    return 7\n}\n'
+    status, output = run_plainly(usable_toolchain(ROWS["go"]), written("go", completion), tmp_path)
+    assert status == "compile error"
+    assert "wrong type string" in output

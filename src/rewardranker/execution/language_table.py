@@ -10,7 +10,7 @@ A program passes when its last command exits with status 0 and neither `failed_s
 This is MultiPL-E's rule; the evaluators there are the reference for flags too. Differences that remain:
 
 * Times: MultiPL-E bounds the wall clock (5 to 45 s by language), the judge bounds CPU seconds of the run alone.
-* Output: MultiPL-E looks at the first 2 KB or so of each stream, the judge at all it keeps.
+* Output: MultiPL-E searches the first 2 KB or so of each stream, the judge the part that it keeps.
 * C#: MultiPL-E ignores mono's exit status; here a status other than 0 fails as well (`Environment.Exit(1)`). `csc`
   is taken where present; Debian has only `mcs`, which knows C# up to version 7 (no records, no switch expressions).
 * D: `ldc2` takes the place of `rdmd` and `dmd` where those are missing; floating point may differ in the last bit.
@@ -19,7 +19,7 @@ This is MultiPL-E's rule; the evaluators there are the reference for flags too. 
 * Go: the test file is compiled first (with the checks of `go vet` that `go test` makes) and run as a program of its
   own, so that compile and run have limits of their own; MultiPL-E only searches the output for FAIL, here a status
   other than 0 fails as well.
-* Java, Scala: run by `java` itself with a heap limit and the serial collector.
+* Java, Scala: a heap limit, the serial collector, and one processor as far as the runtime sees; Go sees two.
 * R: no start-up files are read. PHP: messages go to standard error, and only the judge limits memory.
 * Bash, R, Perl, Racket, Lua, Ruby, PHP, JavaScript: the same command; versions are the machine's.
 
