@@ -42,6 +42,8 @@ class Level:
     """What verdicts record."""
     remedy: str
     """What to do where it does not hold."""
+    open: str = ""
+    """What programs can do at this level that they can't at level A."""
 
 
 LEVELS = (
@@ -58,8 +60,15 @@ LEVELS = (
         "B",
         "B: Landlock, seccomp",
         "use Linux 5.13 or newer on x86_64 or aarch64 with Landlock on (`lsm=landlock,...` at boot)",
+        "they see other processes, share the machine's memory limits and temporary file systems",
     ),
-    Level("rlimits", "C", "C: rlimits only", "judge.allow_unsafe=true (`--allow-unsafe`) accepts it"),
+    Level(
+        "rlimits",
+        "C",
+        "C: rlimits only",
+        "judge.allow_unsafe=true (`--allow-unsafe`) accepts it",
+        "they read all files that their user can read, write where it can write, and reach the network",
+    ),
 )
 _BY_NAME = {level.name: level for level in LEVELS}
 
@@ -75,12 +84,13 @@ class Choice:
     @property
     def warning(self) -> str | None:
         """What the user must hear, if it is not level A."""
-        if not self.refused:
+        if self.level is LEVELS[0]:
             return None
-        why = "; ".join(f"level {_BY_NAME[name].letter}: {reason}" for name, reason in self.refused.items())
-        better = _BY_NAME[next(iter(self.refused))]
-        words = f"programs run at isolation level {self.level.words}, not {better.letter} ({why})"
-        return f"{words}. To get it: {better.remedy}"
+        words = f"programs run at isolation level {self.level.words}: {self.level.open}"
+        for name, reason in self.refused.items():
+            better = _BY_NAME[name]
+            words += f"\nlevel {better.letter} does not hold here: {reason}\n  remedy: {better.remedy}"
+        return words
 
 
 Judged = Callable[[dict[str, Any], str, list[str]], list[str]]

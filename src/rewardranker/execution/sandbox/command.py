@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from .candidate import READY
 from .comparing import Rules, output_difference
-from .confine import Command
+from .confine import THREADS, Command
 from .exits import ExitRules, read_exit
 from .forks import Fault
 from .outcome import Run, Usage, explain, verdict
@@ -36,8 +36,8 @@ _MEMORY = re.compile(
 )
 _ABORTS = (signal.SIGABRT, signal.SIGILL, signal.SIGTRAP)
 """How runtimes end themselves after saying why."""
-_THREADS = 32
-"""What a program may start beyond its runtime's own."""
+BASE_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
+"""Beside HOME and TMPDIR, which the level of isolation decides."""
 
 
 @dataclass(frozen=True)
@@ -246,21 +246,18 @@ class _Job:
 
     def _command(self, argv: list[str], box: int, compiling: bool) -> Command:
         toolchain, options = self._toolchain, self._worker.options
-        level = options["level"]
-        home = "/tmp" if level == "namespaces" else os.path.join(options["folder"], str(box))
-        environment = {"PATH": "/usr/bin:/bin", "HOME": home, "TMPDIR": home, "LANG": "C.UTF-8"}
         megabytes = toolchain.compile_memory_mb if compiling else options["memory_mb"] + toolchain.runtime_mb
         # Compilers are limited by what they write to: some reserve far more addresses than they use.
         by_data = compiling or toolchain.memory_limit == "data"
         return Command(
             argv=[word.replace("{main}", self._main) for word in argv],
-            environment={**environment, **toolchain.environment},
+            environment={**BASE_ENVIRONMENT, **toolchain.environment},
             box=box,
             writable=compiling,
             cpu_seconds=toolchain.compile_seconds if compiling else options["timeout"],
             address_space=None if by_data else megabytes * 2**20,
             data=megabytes * 2**20 if by_data else None,
-            processes=toolchain.compile_tasks if compiling else _THREADS + toolchain.tasks,
+            processes=toolchain.compile_tasks if compiling else THREADS + toolchain.tasks,
         )
 
     def _failed(self, step: Step) -> Outcome | None:

@@ -18,12 +18,14 @@ from typing import Any
 
 from . import landlock, namespaces, process, seccomp
 
-_THREADS = 32
+THREADS = 32
 _FILES = 64
 _LIBRARY = 40
 """Descriptors from here on hold the library's folder, out of the way of the candidate's few."""
 _LAST_DESCRIPTOR = 4096
 _TMP_BYTES = 64 * 2**20
+TEMPORARY_BYTES = 2 * _TMP_BYTES
+"""/tmp and /dev/shm together."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Command:
     """Bytes; None for runtimes that reserve far more than they use."""
     data: int | None = None
     """Bytes of private writable memory, for those."""
-    processes: int = _THREADS
+    processes: int = THREADS
     """Processes and threads."""
     file_bytes: int = 1 << 26
     files: int = 256
@@ -76,20 +78,21 @@ class Confinement:
             return False
         return not (self._level == "namespaces" and self._uid is None and process.counts_tasks_by_namespace())
 
-    def apply(self, fds: list[int], parent: int, folder: str | None, command: Command | None) -> None:
+    def apply(self, fds: list[int], parent: int, folder: str | None, temporary: str, command: Command | None) -> None:
         """Become a process that can do no harm; the channel becomes descriptor 3.
 
         Args:
             fds: channel, and standard input, output, error if it has them.
-            folder: its own, writable unless the command says otherwise.
+            folder: where it works, writable if the command says so; None: in the temporary one.
+            temporary: a writable folder of its own.
         """
         os.setsid()
         _take_descriptors(fds, self._null)
         if self._level == "namespaces":
-            namespaces.enter(folder, command is None or command.writable, _TMP_BYTES)
-            os.chdir("/tmp" if folder is None else namespaces.BOX)
-        elif folder is not None:
-            os.chdir(folder)
+            namespaces.enter(folder, command is not None and command.writable, _TMP_BYTES)
+            os.chdir(temporary if folder is None else namespaces.BOX)
+        else:
+            os.chdir(folder or temporary)
         self._limit(command)
         if self._uid is not None:
             process.drop_user(self._uid)
@@ -99,11 +102,10 @@ class Confinement:
         else:
             process.die_with_parent(parent)
         if self._rules is not None:
-            own = [folder] if folder is not None else []
-            if command is None or command.writable:
-                self._rules.restrict(read_only=["/proc/self"], read_write=own)
-            else:
-                self._rules.restrict(read_only=["/proc/self", *own])
+            read_only, read_write = ["/proc/self"], [temporary]
+            if command is not None and folder is not None:
+                (read_write if command.writable else read_only).append(folder)
+            self._rules.restrict(read_only, read_write)
         _close_other_descriptors()
         if self._filter is not None:
             self._filter.install()
@@ -118,7 +120,7 @@ class Confinement:
         lower(resource.RLIMIT_MSGQUEUE, 0)
         lower(resource.RLIMIT_FSIZE, command.file_bytes if command else options["output_bytes"])
         lower(resource.RLIMIT_NOFILE, command.files if command else _FILES)
-        lower(resource.RLIMIT_NPROC, self._others + (command.processes if command else _THREADS))
+        lower(resource.RLIMIT_NPROC, self._others + (command.processes if command else THREADS))
         space = command.address_space if command else self.space
         if space is not None:
             lower(resource.RLIMIT_AS, space)

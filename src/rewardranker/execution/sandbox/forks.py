@@ -9,8 +9,8 @@ import subprocess
 from dataclasses import asdict
 from typing import Any
 
-from . import process
-from .confine import Command
+from . import cgroups, process
+from .confine import TEMPORARY_BYTES, THREADS, Command
 from .outcome import Run
 from .wire import Gone, write_frame
 from .zygote import FORKED, KILLED
@@ -35,12 +35,17 @@ class ZygoteProcess:
         ours, theirs = socket.socketpair()
         own = {**options, "worker": os.getpid() + number * process.PIDS, "user_tasks": process.user_tasks()}
         self._timeout = options["timeout"]
+        self._memory = options["memory_mb"] * 2**20
+        self._kills = 0
+        self._group = cgroups.make(f"rewardranker-{os.getpid()}-{number}")
+        self._limit(self._memory, THREADS)
         self._process = subprocess.Popen(
             [*options["start_zygote"], "zygote", str(theirs.fileno()), json.dumps(own)],
             env=dict(os.environ),
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
+            preexec_fn=self._group.join if self._group else None,
             umask=0o022,  # folders that bubblewrap makes must be open to candidates
         )
         theirs.close()
@@ -59,6 +64,7 @@ class ZygoteProcess:
         Raises:
             Fault: the zygote is gone.
         """
+        self._limit(self._memory, THREADS)
         return Run(self._fork(b"W" if whole else b"F", fds, None), self._timeout)
 
     def execute(self, command: Command, fds: list[int]) -> Run:
@@ -67,6 +73,7 @@ class ZygoteProcess:
         Raises:
             Fault: the zygote is gone.
         """
+        self._limit(command.data or command.address_space or self._memory, command.processes)
         return Run(self._fork(b"X", fds, asdict(command)), command.cpu_seconds, tree=True)
 
     def end(self, run: Run, gone: bool = False) -> None:
@@ -79,6 +86,9 @@ class ZygoteProcess:
             Fault: the zygote is gone.
         """
         run.ended(*KILLED.unpack(self._command(b"G" if gone else b"K", [], None, KILLED.size)))
+        if self._group is not None and not run.was_alive and os.WIFSIGNALED(run.status):
+            kills = self._group.kills()
+            run.out_of_memory, self._kills = kills > self._kills, kills
 
     def make_box(self, files: dict[str, bytes]) -> int:
         """A folder for a program of another language that holds these files; its number.
@@ -114,6 +124,12 @@ class ZygoteProcess:
             self._process.wait()
         if self._process.returncode != 0 and self.hello["uid"] not in (None, process.NOBODY):
             process.kill_user(self.hello["uid"])
+        if self._group is not None:
+            self._group.remove()
+
+    def _limit(self, memory: int, processes: int) -> None:
+        if self._group is not None:
+            self._group.limit(memory + TEMPORARY_BYTES, processes)
 
     def _fork(self, kind: bytes, fds: list[int], frame: Any) -> int:
         try:

@@ -43,6 +43,8 @@ class Run:
         self.seconds = self.cpu = self.peak_mb = 0.0
         self.status = self.survivors = 0
         self.was_alive = True
+        self.out_of_memory = False
+        """Whether the kernel killed it because its control group was full."""
         self._cpu_seconds = process.tree_cpu_seconds if tree else process.cpu_seconds
 
     def remaining(self) -> float:
@@ -76,6 +78,8 @@ def explain(run: Run, status: str, detail: str, gone: bool, timed_out: bool) -> 
     if not (gone and status == "exited"):
         return status, detail, False
     code = os.waitstatus_to_exitcode(run.status)
+    if run.out_of_memory:
+        return "out of memory", "its processes together used more than allowed", False
     if code == NO_MEMORY:
         return "out of memory", "no memory was left to answer", False
     if code >= 0:

@@ -91,7 +91,7 @@ class Server:
         spec = self._spec
         command = Command(
             argv=spec.argv,
-            environment={"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", **spec.environment},
+            environment={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", **spec.environment},
             cpu_seconds=_LIFE_SECONDS,
             data=spec.memory_mb * 2**20,
             processes=spec.processes,

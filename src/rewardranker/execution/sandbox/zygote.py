@@ -102,7 +102,7 @@ class Zygote:
 
     def _fork(self, kind: bytes, fds: list[int], frame: dict[str, Any] | None) -> int:
         command = Command(**frame) if frame is not None else None
-        folder = self._own_folder(command)
+        folder, temporary = self._folders_for(command)
         parent = os.getpid()
         pid = self._namespaces.fork() if self._namespaces else os.fork()
         if pid:
@@ -110,11 +110,12 @@ class Zygote:
         try:
             random.seed(0)
             try:
-                self._confinement.apply(fds, parent, folder, command)
+                self._confinement.apply(fds, parent, folder, temporary, command)
             except Exception as error:
                 candidate.say_why_not(3, error)
             if command is not None:
-                candidate.execute(3, command.argv, command.environment)
+                environment = {"HOME": temporary, "TMPDIR": temporary, **command.environment}
+                candidate.execute(3, command.argv, environment)
             elif kind == b"W":
                 candidate.run_whole_program(3)
             candidate.Candidate(3, self._options["output_bytes"]).serve()
@@ -124,14 +125,13 @@ class Zygote:
             pass
         os._exit(1)
 
-    def _own_folder(self, command: Command | None) -> str | None:
-        """The folder that a candidate may write to, if it is not in mounts of its own."""
-        if command is not None and command.box is not None:
-            return str(self._box(command.box))
+    def _folders_for(self, command: Command | None) -> tuple[str | None, str]:
+        """The folder that the candidate works in, None where that is the temporary one, and the temporary one."""
+        box = str(self._box(command.box)) if command is not None and command.box is not None else None
         if self._namespaces:
-            return None
+            return box, "/tmp"
         self._count += 1
-        return self._new_folder(self._count)
+        return box, self._new_folder(self._count)
 
     def _new_folder(self, number: int) -> str:
         folder = self._box(number)
