@@ -132,6 +132,10 @@ def test_attack_gets_nothing(run, program: str) -> None:
     assert verdict.tests_passed == 0
 
 
+def test_program_can_not_print_where_the_judge_does(run) -> None:
+    assert run(ATTACKS["prints without being asked"], "assert f(1) == 2").status == "broken channel"
+
+
 def test_asserts_of_check_are_counted_one_by_one(run) -> None:
     source = (
         "METADATA = {}\ndef check(candidate):\n    assert True, 'starts'\n    assert candidate(1) == 2\n"

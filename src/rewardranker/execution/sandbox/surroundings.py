@@ -36,7 +36,7 @@ _watched: Link | None = None
 
 
 def watch(link: Link | None) -> None:
-    """Refuse from now on, until the first refusal, what tests do to their surroundings; None: refuse nothing."""
+    """Refuse from now on what tests do to their surroundings; None: refuse nothing."""
     global _watched
     _watched = link
 
@@ -86,10 +86,8 @@ def _refuse(what: str) -> None:
 
 def refuse(detail: str) -> None:
     """Make the test that runs now, if any, unsupported."""
-    global _watched
-    link, _watched = _watched, None  # what handles the refusal may open files
-    if link is not None:
-        link.refuse(detail[:300])
+    if _watched is not None:
+        _watched.refuse(detail[:300])
 
 
 def _seeding(seed: Callable[..., None]) -> Callable[..., None]:
@@ -143,8 +141,7 @@ class _Patched:
     def __exit__(self, *_: object) -> None: ...
 
     def start(self) -> None:
-        if _watched is not None:
-            _watched.refuse(f"a test patches {self._target} in its own process, which is not the program's")
+        refuse(f"a test patches {self._target} in its own process, which is not the program's")
         raise RuntimeError("unittest.mock.patch outside of a test")
 
     def stop(self) -> None: ...
