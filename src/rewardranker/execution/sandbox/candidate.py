@@ -27,6 +27,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+from . import process
 from .wire import BUILTIN_ERRORS, Codec, FrameReader, Gone, write_frame
 
 MUTABLE = (list, dict, set, bytearray, deque)
@@ -230,17 +231,31 @@ def say_why_not(fd: int, error: Exception) -> None:
     os._exit(1)
 
 
-def execute(fd: int, argv: list[str], environment: dict[str, str]) -> None:
+def execute(fd: int, argv: list[str], environment: dict[str, str], as_child: bool) -> None:
     """Become the program of a command line; the channel closes by itself when that happened.
 
     Where it can't, the reason is told on the channel: a toolchain that does not start is never a program's fault.
+
+    Args:
+        as_child: run it as a child, whose wait status is told on the channel. For the first process of a process
+            namespace: it ignores signals that end others, `abort` among them, and would end otherwise than elsewhere.
     """
     write_frame(fd, READY)
-    try:
-        os.execve(argv[0], argv, environment)
-    except OSError as error:
-        write_frame(fd, f'"{error.strerror}"'.encode())
-    os._exit(NOT_EXECUTED)
+    pid = os.fork() if as_child else 0
+    if pid == 0:
+        try:
+            os.execve(argv[0], argv, environment)
+        except OSError as error:
+            write_frame(fd, json.dumps(error.strerror).encode())
+        os._exit(NOT_EXECUTED)
+    process.close_memory()
+    for standard in range(3):
+        os.close(standard)
+    ended, status = os.wait()
+    while ended != pid:
+        ended, status = os.wait()
+    write_frame(fd, str(status).encode())
+    os._exit(0)
 
 
 def run_whole_program(fd: int) -> None:

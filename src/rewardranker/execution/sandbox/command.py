@@ -8,6 +8,7 @@ its tests and has cheated. A program with inputs is run once for each; what it p
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -28,7 +29,7 @@ from .wire import HEADER, FrameReader, Gone, TooLong
 if TYPE_CHECKING:
     from .worker import Worker
 
-_TAIL = 8000
+_TAIL = 32_000
 _SHOWN = 500
 _MEMORY = re.compile(
     r"std::bad_alloc|OutOfMemory|out of memory|[Cc]annot allocate|not enough memory|memory exhausted|NoMemoryError"
@@ -232,14 +233,11 @@ class _Job:
                 if greeting != READY:
                     why = greeting.decode("utf-8", "replace")
                     raise Fault(f"the candidate's process failed before it executed its program: {why}")
-                problem = reader.read().decode("utf-8", "replace")
-                raise Fault(f"{argv[0]} can't be executed: {problem}")
-            except TooLong:
+            except (Gone, TooLong):
                 raise Fault("the candidate's process failed before it executed its program") from None
-            except Gone:
-                pass  # executing the program closed the channel
             printed, errors, over = collect(worker, run, out, err, _TAIL)
             worker.zygote.end(run)
+            _take_status(run, reader, argv[0])
         os.close(out)
         os.close(err)
         return Step(run, printed, errors, over)
@@ -292,6 +290,23 @@ def _files(packed: bytes) -> dict[str, bytes]:
         parts.append(packed[HEADER.size : end])
         packed = packed[end:]
     return {name.decode(): content for name, content in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def _take_status(run: Run, reader: FrameReader, program: str) -> None:
+    """The program's own wait status, where it ran below the process that was forked.
+
+    Raises:
+        Fault: it was not executed.
+    """
+    try:
+        told = json.loads(reader.read())
+    except (Gone, TooLong, ValueError):
+        return  # it was executed in place, or killed
+    if isinstance(told, str):
+        hint = "; programs run as a user who can't enter its folder" if told == "Permission denied" else ""
+        raise Fault(f"{program} can't be executed: {told}{hint}")
+    if isinstance(told, int):
+        run.status = told
 
 
 def _end(text: str) -> str:

@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_PR_SET_DUMPABLE = 4
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 36, 38
 
 PRIVATE_UID_BASE = 1_900_000_000
@@ -35,6 +36,11 @@ def die_with_parent(parent: int) -> None:
 def adopt_orphans() -> None:
     """Orphaned descendants become this process's children instead of init's."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def close_memory() -> None:
+    """Keep processes of the same user out of this one's memory and descriptors."""
+    _prctl(_PR_SET_DUMPABLE, 0)
 
 
 def forbid_new_privileges() -> None:

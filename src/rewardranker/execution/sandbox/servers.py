@@ -105,12 +105,10 @@ class Server:
             greeting = FrameReader(ours.fileno(), 1 << 12)
             try:
                 first = greeting.read()
-                problem = first if first != READY else greeting.read()
-                raise Fault(f"{spec.argv[0]} can't be executed: {problem.decode('utf-8', 'replace')}")
-            except TooLong:
-                raise Fault("the server's process failed before it was executed") from None
-            except Gone:
-                pass  # executing the program closed the channel
+            except (Gone, TooLong):
+                first = b""
+            if first != READY:
+                raise Fault(f"{spec.argv[0]} was not executed: {first.decode('utf-8', 'replace')}")
         os.set_blocking(self._requests, False)
         self._reader = FrameReader(self._answers, _LONGEST)
         self._run, self._served = run, 0

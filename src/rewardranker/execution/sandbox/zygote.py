@@ -115,7 +115,7 @@ class Zygote:
                 candidate.say_why_not(3, error)
             if command is not None:
                 environment = {"HOME": temporary, "TMPDIR": temporary, **command.environment}
-                candidate.execute(3, command.argv, environment)
+                candidate.execute(3, command.argv, environment, as_child=self._namespaces is not None)
             elif kind == b"W":
                 candidate.run_whole_program(3)
             candidate.Candidate(3, self._options["output_bytes"]).serve()
@@ -221,5 +221,6 @@ def main() -> None:
         __import__(name)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.umask(0o077)
+    os.environ.pop("PWD", None)  # bubblewrap sets it
     connection = socket.socket(fileno=int(sys.argv[1]))
     Zygote(connection, json.loads(sys.argv[2])).serve()
