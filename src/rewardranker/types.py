@@ -69,9 +69,9 @@ class Comparison:
 class Task:
     """A programming problem with the tests that decide it.
 
-    `tests` is either source code that decides the whole program (HumanEval's `def check(candidate)`, MultiPL-E's
-    test text) or a list of `assert` statements counted one by one (MBPP). `inputs` is used instead by whole-program
-    tasks, and by function tasks whose tests are calls with their results.
+    `tests` is either source code that decides the whole program (HumanEval's `def check(candidate)`, unittest classes,
+    MultiPL-E's test text) or a list of `assert` statements counted one by one (MBPP). `inputs` is used instead by
+    whole-program tasks, and by function tasks whose tests are calls with their results.
     """
 
     task_id: str

@@ -74,6 +74,15 @@ def test_assertion_methods(run, program: str, method: str) -> None:
     assert not run("def f(x): return 7\nclass Bad(Exception): pass", source=source).passed
 
 
+def test_asynchronous_test_case(run) -> None:
+    source = (
+        "import unittest\nclass A(unittest.IsolatedAsyncioTestCase):\n"
+        "    async def test_a(self):\n        self.assertEqual(f(1), 2)\n"
+    )
+    assert run(ADD, source=source).passed
+    assert run("def f(x): return 0", source=source).status == "wrong answer"
+
+
 def test_fixtures_run_in_their_order(run) -> None:
     body = """
         @classmethod

@@ -8,7 +8,7 @@ import json
 import math
 import os
 import random
-from collections import Counter, OrderedDict, defaultdict, deque
+from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
 from decimal import Decimal
 from fractions import Fraction
 
@@ -115,6 +115,17 @@ def test_dicts_of_collections_cross_as_what_they_are(value: dict[object, object]
     assert crossed(value) == value
     assert type(crossed(value)) is type(value)
     assert list(crossed(value)) == list(value)
+
+
+def test_named_tuple_keeps_its_names() -> None:
+    point = crossed(namedtuple("Point", "x y")(1, [2]))
+    assert (point.x, point.y, type(point).__name__) == (1, [2], "Point")
+    assert point == (1, [2])
+
+
+@pytest.mark.parametrize("fields", [("a",), ("a", 1), ("class", "b"), ("_a", "b"), ("a", "a"), "ab", None])
+def test_tuple_with_odd_names_crosses_as_a_tuple(fields: object) -> None:
+    assert type(crossed(type("T", (tuple,), {"_fields": fields})((1, 2)))) is tuple
 
 
 @pytest.mark.parametrize("value", [object(), lambda: 0, iter([1]), (x for x in "a"), Codec, open])

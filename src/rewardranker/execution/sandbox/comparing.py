@@ -20,6 +20,8 @@ from typing import Any
 _INTEGER = re.compile(r"[+-]?[0-9]+\Z")
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?\Z")
 _SHOWN = 200
+_LONGEST = 4000
+"""Characters of a number; longer words are compared as text. Nothing below then leaves the range of `Decimal`."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def _words_match(got: list[str], want: list[str], rules: Rules) -> bool:
 
 def _numbers_match(got: str, want: str, tolerance: float) -> bool:
     """Two integers must be equal however large they are; other numbers may differ by the tolerance."""
-    if not (_NUMBER.match(got) and _NUMBER.match(want)):
+    if not (_is_number(got) and _is_number(want)):
         return False
     a, b = Decimal(got), Decimal(want)
     if _INTEGER.match(got) and _INTEGER.match(want):
@@ -85,8 +87,12 @@ def _numbers_match(got: str, want: str, tolerance: float) -> bool:
 
 def _line_order(line: list[str]) -> tuple[list[str], list[Decimal], list[str]]:
     """Words that are no numbers first: near-equal numbers then seldom decide."""
-    words = [word for word in line if not _NUMBER.match(word)]
-    return words, [Decimal(word) for word in line if _NUMBER.match(word)], line
+    words = [word for word in line if not _is_number(word)]
+    return words, [Decimal(word) for word in line if _is_number(word)], line
+
+
+def _is_number(word: str) -> bool:
+    return len(word) <= _LONGEST and _NUMBER.match(word) is not None
 
 
 def _show(line: list[str] | None) -> str:

@@ -1,11 +1,11 @@
 """Plain data between processes: JSON frames, and tags for what JSON lacks.
 
 What crosses by value: None, bool, int of any size, float (NaN and infinities too), complex, str, bytes, bytearray,
-list, tuple, dict, Counter, OrderedDict, defaultdict (without its factory), set, frozenset, range, slice, deque, dict
-views, array, Decimal, Fraction, date/time objects, Ellipsis, and the builtin types and exception classes. Instances of
-subclasses of these cross as the plain base: a named tuple as a tuple, an `IntEnum` member as an int. Everything else
-(functions, generators, classes, other instances) stays where it is and crosses as a numbered reference, if the side
-that sends has a table of references; `tester.py` says what becomes of each.
+list, tuple, named tuples (without further methods), dict, Counter, OrderedDict, defaultdict (without its factory), set,
+frozenset, range, slice, deque, dict views, array, Decimal, Fraction, date/time objects, Ellipsis, and the builtin types
+and exception classes. Instances of subclasses of these cross as the plain base: an `IntEnum` member as an int.
+Everything else (functions, generators, classes, other instances) stays where it is and crosses as a numbered reference,
+if the side that sends has a table of references; `tester.py` says what becomes of each.
 
 Decoding makes builtin objects only, whatever the bytes are; malformed frames raise `BrokenFrame`.
 """
@@ -15,10 +15,12 @@ from __future__ import annotations
 import array
 import builtins
 import datetime
+import functools
 import json
+import keyword
 import os
 import struct
-from collections import Counter, OrderedDict, defaultdict, deque
+from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
@@ -140,6 +142,8 @@ class Codec:
                 return {tag: self._items(base.__iter__(value))}
         if issubclass(kind, list):
             return self._items(list.__iter__(value))
+        if issubclass(kind, tuple) and (names := _names(kind, value)):
+            return {"named": [names, self._items(tuple.__iter__(value))]}
         if issubclass(kind, tuple):
             return {"tuple": self._items(tuple.__iter__(value))}
         if issubclass(kind, dict):
@@ -184,10 +188,31 @@ class Codec:
         return _DECODERS[tag](body)
 
 
+def _names(kind: type, value: tuple[Any, ...]) -> list[str]:
+    """The names of a tuple's class and fields, if they are such as `namedtuple` takes."""
+    fields = getattr(kind, "_fields", None)
+    if (
+        type(fields) is not tuple
+        or len(fields) != tuple.__len__(value)
+        or not all(type(name) is str for name in fields)
+    ):
+        return []
+    names = [kind.__name__, *fields]
+    valid = all(name.isidentifier() and not keyword.iskeyword(name) for name in names)
+    distinct = len(set(fields)) == len(fields) and not any(name.startswith("_") for name in fields)
+    return names if valid and distinct else []
+
+
+@functools.lru_cache(256)
+def _named_class(name: str, *fields: str) -> Any:
+    return namedtuple(name, fields)
+
+
 _DECODERS: dict[str, Callable[[Any], Any]] = {
     "int": lambda body: int(body, 16),
     "tuple": tuple,
     "dict": dict,
+    "named": lambda body: _named_class(*body[0])._make(body[1]),
     "ordered": OrderedDict,
     "counter": lambda body: Counter(dict(body)),
     "defaultdict": lambda body: defaultdict(None, body),
