@@ -1,0 +1,45 @@
+"""Java: a compiler that stays warm, and virtual machines that start from an archive of the usual classes.
+
+Runs differ from the table's row in the collector (G1 for serial, which starts faster from an archive), in the order of
+the class path (libraries first: an archive holds for the path's beginning), and in nothing that a program decides by.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rewardranker.execution.accelerators import jvm
+from rewardranker.execution.languages import Toolchain
+from rewardranker.execution.prepared import prepared
+
+_SOURCES = ("JavaCompiler.java", "CommonClasses.java")
+_HEAP_MB = 256
+
+
+def accelerate(found: Toolchain, memory_mb: int) -> dict[str, Any]:
+    """Overrides of the worker's toolchain fields.
+
+    Raises:
+        SandboxError: the server can't be compiled, or the cache folder can't be written.
+    """
+    java = jvm.real(found.programs["java"])
+    tuples = found.libraries.get("javatuples", "")
+    libraries = [tuples] if tuples else []
+    # The archive depends on the heap's size, through the width of the pointers in its objects.
+    key = [found.version, jvm.digest(java, __file__, jvm.__file__, *libraries, *(jvm.SERVERS / name for name in _SOURCES)), str(memory_mb)]
+
+    def build(folder: Path) -> None:
+        jvm.compile_java(found.programs["javac"], folder, *_SOURCES)
+        jvm.make_archive(java, folder, memory_mb, tuples, ["-ea", "-cp", str(folder), "CommonClasses"], libraries)
+
+    folder = prepared("java", key, build)
+    return {
+        "run": [java, *jvm.run_flags(jvm.archive_in(folder), memory_mb), "-cp", ":".join([*libraries, "."]), "{main}"],
+        "server": {
+            "argv": [java, *jvm.SERVER_FLAGS, f"-Xmx{_HEAP_MB}m", "-cp", str(folder), "JavaCompiler", tuples],
+            "environment": {},
+            "memory_mb": _HEAP_MB + 512,
+            "requests": 5000,
+        },
+    }
