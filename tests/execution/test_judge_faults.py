@@ -169,6 +169,8 @@ def test_workers_end_when_the_user_process_is_killed() -> None:
 def test_lasting_fault_is_an_error_with_its_cause() -> None:
     with PythonJudge(OPTIONS, workers=1) as judge:
         shutil.rmtree(judge._folder)
+        Path(judge._folder).touch()
+        os.kill(judge._workers[0].pid, signal.SIGKILL)
         with pytest.raises(SandboxError, match="working directory"):
             list(judge.judge([(TASK, sample_of("def f(x): return 6"))]))
 

@@ -10,10 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from multipl_e_style import PROGRAMS
-
 from rewardranker.errors import DataError
 from rewardranker.execution import languages, programs
+from rewardranker.execution.language_examples import EXAMPLES
 from rewardranker.execution.languages import LANGUAGES, Language, Toolchain, find, toolchain
 from rewardranker.execution.status import STATUSES
 
@@ -43,7 +42,7 @@ def run_plainly(found: Toolchain, program: str, folder: Path) -> tuple[str, str]
 
 
 def written(code: str, completion: str) -> str:
-    prompt, _, _, tests = PROGRAMS[code]
+    prompt, _, _, tests = EXAMPLES[code]
     return programs.assemble(ROWS[code], prompt, completion, tests)
 
 
@@ -54,19 +53,19 @@ def usable_toolchain(language: Language) -> Toolchain:
     return found
 
 
-@pytest.mark.parametrize("code", PROGRAMS)
+@pytest.mark.parametrize("code", EXAMPLES)
 def test_a_right_program_passes_by_the_plain_commands(code: str, tmp_path: Path) -> None:
-    status, output = run_plainly(usable_toolchain(ROWS[code]), written(code, PROGRAMS[code][1]), tmp_path)
+    status, output = run_plainly(usable_toolchain(ROWS[code]), written(code, EXAMPLES[code][1]), tmp_path)
     assert status == "passed", output
 
 
-@pytest.mark.parametrize("code", PROGRAMS)
+@pytest.mark.parametrize("code", EXAMPLES)
 def test_a_wrong_program_is_a_wrong_answer(code: str, tmp_path: Path) -> None:
-    status, output = run_plainly(usable_toolchain(ROWS[code]), written(code, PROGRAMS[code][2]), tmp_path)
+    status, output = run_plainly(usable_toolchain(ROWS[code]), written(code, EXAMPLES[code][2]), tmp_path)
     assert status == "wrong answer", output
 
 
-@pytest.mark.parametrize("code", PROGRAMS)
+@pytest.mark.parametrize("code", EXAMPLES)
 def test_what_is_no_program_is_a_compile_error(code: str, tmp_path: Path) -> None:
     status, output = run_plainly(usable_toolchain(ROWS[code]), written(code, ") ( ] [ } {"), tmp_path)
     assert status == "compile error", output

@@ -11,6 +11,7 @@ Not guaranteed: that a task's tests are good ones.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import selectors
 import shutil
@@ -25,8 +26,9 @@ from typing import Any
 
 from rewardranker.config import JudgeOptions
 from rewardranker.errors import DataError, SandboxError
-from rewardranker.execution import levels
+from rewardranker.execution import languages, levels
 from rewardranker.execution.items import TaskTexts
+from rewardranker.execution.language_examples import EXAMPLES
 from rewardranker.execution.workers import WorkerProcess, default_workers
 from rewardranker.types import Sample, StdioTest, Task, Verdict
 
@@ -38,6 +40,7 @@ _WINDOW = 8
 _REMEMBERED = 1 << 16
 """Distinct (program, tests) whose verdicts are kept for equal ones to come."""
 _START_SECONDS = 60.0
+_ALONE_SECONDS = 180.0
 
 
 class IsolationWarning(UserWarning):
@@ -91,6 +94,8 @@ class ProgramJudge:
         self._count = 0
         self._slots: dict[int, _Slot] = {}
         self._next_ticket = 0
+        self._proven = {"py"}
+        """Languages whose toolchain has been seen to work."""
         self._finalizer = weakref.finalize(self, _shut_down, self._workers, self._folder)
         try:
             self.choice = levels.choose(options, self._probe)
@@ -199,30 +204,62 @@ class ProgramJudge:
         return WorkerProcess({**self._options, **(options or {}), "folder": folder})
 
     def _probe(self, options: dict[str, Any], program: str, inputs: list[str]) -> list[str]:
-        """Run the self-test's program at a level: what it printed that it should not have."""
-        worker = self._start_worker(options)
+        """Run the self-test's program at a level: the lines that it printed."""
         task = Task("self-test", "", inputs=tuple(StdioTest(text, "") for text in inputs))
         sample = Sample("self-test", 0, "", "", program)
+        return str(self._judge_alone(options, task, sample, keep_output=True)["output"]).splitlines()
+
+    def _judge_alone(
+        self, options: dict[str, Any], task: Task, sample: Sample, keep_output: bool = False
+    ) -> dict[str, Any]:
+        """A worker's message on one program, from a worker of its own.
+
+        Raises:
+            SandboxError: there is none.
+        """
+        worker = self._start_worker(options)
+        frame = b'{"ticket":0,"keep_output":%s,' % json.dumps(keep_output).encode() + self._texts.frame(task, sample)
+        end = time.monotonic() + _ALONE_SECONDS
         try:
             with selectors.DefaultSelector() as selector:
                 selector.register(worker, selectors.EVENT_READ)
-                worker.send(b'{"ticket":0,"keep_output":true,' + self._texts.frame(task, sample))
-                end = time.monotonic() + _START_SECONDS
+                worker.send(frame)
                 while time.monotonic() < end:
                     if not selector.select(1.0):
                         continue
                     for message in worker.receive() or [{"fault": worker.why_gone()}]:
-                        if "fault" in message:
-                            raise SandboxError(message["fault"])
                         if "hello" in message:
                             worker.uid = message["hello"]["uid"]
                         elif "verdict" in message:
-                            return str(message["output"]).splitlines()
-            raise SandboxError(f"the self-test did not end within {_START_SECONDS:.0f} s")
+                            return message
+                        else:
+                            raise SandboxError(message.get("fault") or message["bad_tests"])
+            raise SandboxError(f"program '{task.task_id}' did not end within {_ALONE_SECONDS:.0f} s")
         except OSError as error:
             raise SandboxError(f"{worker.why_gone()} ({error})") from None
         finally:
             worker.close()
+
+    def _prove(self, task: Task, passed: bool) -> None:
+        """Before the first failure of a language's program is believed, see that its toolchain works at all.
+
+        Raises:
+            SandboxError: it fails a program that is known to be right.
+        """
+        language = languages.find(task.language)
+        if passed or language.code in self._proven or language.code not in EXAMPLES:
+            self._proven.add(language.code)
+            return
+        example = EXAMPLES[language.code]
+        right = Task("example", example.prompt, language.code, tests=example.tests)
+        message = self._judge_alone({}, right, Sample("example", 0, "", "", example.prompt + example.right))
+        verdict = message["verdict"]
+        if not verdict["passed"]:
+            raise SandboxError(
+                f"the toolchain of {language.title} ({self._texts.toolchain(task)}) does not work here: a program that "
+                f"is known to be right gets '{verdict['status']}': {verdict['detail']}"
+            )
+        self._proven.add(language.code)
 
     def _wait_for_hello(self) -> None:
         """Wait until all workers run; say how they isolate programs."""
@@ -305,6 +342,11 @@ class ProgramJudge:
             slot.error = DataError(f"task '{slot.task.task_id}' can't be judged: {message['bad_tests']}")
             return
         fields = message["verdict"]
+        try:
+            self._prove(slot.task, fields["passed"])
+        except SandboxError as error:
+            slot.error = error
+            return
         if fields.pop("suspect") and slot.suspected < _ATTEMPTS - 1:
             slot.suspected += 1
             waiting.appendleft(slot)

@@ -1,6 +1,24 @@
-"""For each language: the largest of a list and 0, as MultiPL-E would put it: (prompt, right, wrong, tests)."""
+"""A right and a wrong program for each language, with tests in the style of MultiPL-E: the largest of a list and 0.
 
-PROGRAMS: dict[str, tuple[str, str, str, str]] = {
+The judge runs the right one before it believes that a language's programs fail: a toolchain that can't do this one is
+broken.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Example(NamedTuple):
+    prompt: str
+    right: str
+    """Completion that passes."""
+    wrong: str
+    """Completion that gives a wrong answer."""
+    tests: str
+
+
+_EXAMPLES: dict[str, tuple[str, str, str, str]] = {
     "py": (
         "def largest(numbers):\n",
         "    return max([0] + numbers)\n",
@@ -16,8 +34,7 @@ PROGRAMS: dict[str, tuple[str, str, str, str]] = {
         "    assert(candidate((std::vector<long>({(long)-3}))) == (0));\n}\n",
     ),
     "java": (
-        "import java.util.*;\nimport org.javatuples.*;\nclass Problem {\n"
-        "    public static long largest(ArrayList<Long> numbers) {\n",
+        "import java.util.*;\nclass Problem {\n    public static long largest(ArrayList<Long> numbers) {\n",
         "        long best = 0;\n        for (long n : numbers) best = Math.max(best, n);\n        return best;",
         "        return numbers.get(0);",
         "    }\n    public static void main(String[] args) {\n"
@@ -155,3 +172,6 @@ PROGRAMS: dict[str, tuple[str, str, str, str]] = {
         "}\n\nassert(largest(numbers: [3, 7]) == 7)\nassert(largest(numbers: [-3]) == 0)\n",
     ),
 }
+
+EXAMPLES = {code: Example(*parts) for code, parts in _EXAMPLES.items()}
+"""By MultiPL-E's code of the language."""
