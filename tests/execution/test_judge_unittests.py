@@ -144,6 +144,20 @@ def test_test_function_that_the_source_calls_is_no_test_of_its_own(run) -> None:
     assert (verdict.passed, verdict.tests_total) == (True, 1)
 
 
+def test_functions_called_under_main_only_are_run_by_the_judge(run) -> None:
+    source = "def test_a():\n    assert f(1) == 2\n\nif __name__ == '__main__':\n    test_a()\n"
+    assert run(ADD, source=source).passed
+    assert run("def f(x): return 0", source=source).status == "wrong answer"
+
+
+def test_check_that_the_source_calls_through_a_function_is_run_once(run) -> None:
+    """MultiPL-E's Python tests; they name the program's function themselves."""
+    source = "def check(candidate):\n    assert candidate() == 1\n\ndef test_check():\n    check(f)\n\ntest_check()\n"
+    program = "n = 0\ndef f():\n    global n\n    n += 1\n    return n"
+    assert run(program, source=source, entry_point=None).passed
+    assert run("def f(): return 0", source=source, entry_point=None).status == "wrong answer"
+
+
 @pytest.mark.parametrize(
     "method",
     [

@@ -43,10 +43,15 @@ def can_fail(trees: Iterable[ast.Module], *called: str) -> bool:
     return False
 
 
+def is_under_main(node: ast.AST) -> bool:
+    """Whether this is `if __name__ == "__main__":`, which does not hold for tests."""
+    return isinstance(node, ast.If) and any(_name(part) == "__name__" for part in ast.walk(node.test))
+
+
 def _top(node: ast.AST) -> Iterator[ast.AST]:
     """What runs at the top level: not the bodies of definitions, nor what stands under `if __name__ == ...`."""
     for child in ast.iter_child_nodes(node):
-        is_main = isinstance(child, ast.If) and any(_name(part) == "__name__" for part in ast.walk(child.test))
+        is_main = is_under_main(child)
         if not is_main:
             yield child
         if not is_main and not isinstance(child, Definition):

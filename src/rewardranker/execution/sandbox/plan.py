@@ -21,7 +21,7 @@ from types import CodeType
 from typing import Any
 
 from .comparing import Rules
-from .failing import can_fail
+from .failing import Definition, can_fail, is_under_main
 from .splitting import is_main_call, split_check, written_tests
 
 _BUILTINS = frozenset(dir(builtins))
@@ -172,13 +172,16 @@ def _defines(tree: ast.Module, name: str) -> bool:
 
 
 def _calls(tree: ast.Module, name: str) -> bool:
-    """Whether a statement at the top level (or under `if __name__ ...`) calls a function of the top level."""
-    statements = [node for node in tree.body if not isinstance(node, ast.FunctionDef | ast.ClassDef)]
-    return any(
-        isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
-        for statement in statements
-        for node in ast.walk(statement)
-    )
+    """Whether the top level calls a function of the top level, itself or by way of others."""
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    waiting = [node for node in tree.body if not isinstance(node, Definition) and not is_under_main(node)]
+    while waiting:
+        for node in ast.walk(waiting.pop()):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                if node.func.id == name:
+                    return True
+                waiting += [functions.pop(node.func.id)] if node.func.id in functions else []
+    return False
 
 
 def _builtin_entry_point(parts: list[ast.Module], free: set[str]) -> str | None:

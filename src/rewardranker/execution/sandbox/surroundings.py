@@ -2,7 +2,7 @@
 
 In one process with the program such a test would work; here its failure would be no fault of the program's. So the
 attempt itself is refused (`unsupported`): files and folders, the environment, other processes, connections, and
-`unittest.mock.patch`. Reading the standard library, which imports do, is allowed.
+`unittest.mock.patch`. Imports and tracebacks may read sources.
 
 `random.seed` seeds the program too. Not noticed: other state of a library that a test changes for the program, such
 as `decimal.getcontext`, and what a test draws from `random` between seeding it and calling the program.
@@ -11,25 +11,27 @@ as `decimal.getcontext`, and what a test draws from `random` between seeding it 
 from __future__ import annotations
 
 import functools
+import linecache
 import os
 import random
 import sys
 import warnings
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 from .link import Link
 
-_READS = frozenset(("open", "os.listdir", "os.scandir"))
-_EVENTS = _READS | frozenset(
+_EVENTS = frozenset(
     """
-    glob.glob glob.glob/2 os.chdir os.chflags os.chmod os.chown os.exec os.fork os.forkpty os.kill os.link os.lockf
-    os.mkdir os.posix_spawn os.putenv os.remove os.rename os.rmdir os.startfile os.symlink os.system os.truncate
-    os.unsetenv os.utime shutil.copyfile shutil.make_archive shutil.move shutil.rmtree socket.bind socket.connect
-    socket.getaddrinfo sqlite3.connect subprocess.Popen tempfile.mkdtemp tempfile.mkstemp urllib.Request
+    open os.listdir os.scandir glob.glob glob.glob/2 os.chdir os.chflags os.chmod os.chown os.exec os.fork os.forkpty
+    os.kill os.link os.lockf os.mkdir os.posix_spawn os.putenv os.remove os.rename os.rmdir os.startfile os.symlink
+    os.system os.truncate os.unsetenv os.utime shutil.copyfile shutil.make_archive shutil.move shutil.rmtree socket.bind
+    socket.connect socket.getaddrinfo sqlite3.connect subprocess.Popen tempfile.mkdtemp tempfile.mkstemp urllib.Request
     """.split()  # noqa: SIM905 - lines to read instead of a column
 )
-_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_ALLOWED = frozenset(("<frozen importlib._bootstrap>", linecache.__file__))
+"""Code that reads files for Python's own sake: imports, and sources to be shown in tracebacks."""
 
 _watched: Link | None = None
 """The link of the tests that run now; None between tests and while the judge itself is at work."""
@@ -59,21 +61,23 @@ def replace_patch() -> None:
 
 
 def _audit(event: str, args: tuple[Any, ...]) -> None:
-    if _watched is not None and event in _EVENTS and not (event in _READS and _is_import(event, args)):
+    if _watched is not None and event in _EVENTS and not _is_allowed():
         _refuse(f"{event}{args[:1]!r}")
 
 
-def _is_import(event: str, args: tuple[Any, ...]) -> bool:
-    """Whether a file or folder of the standard library is read."""
-    path = os.fsdecode(args[0]) if isinstance(args[0], str | bytes) else ""
-    writes = event == "open" and isinstance(args[2], int) and args[2] & _WRITES
-    return not writes and any(entry and path.startswith(entry) for entry in sys.path)
+def _is_allowed() -> bool:
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename != "<tests>":
+        if frame.f_code.co_filename in _ALLOWED:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _watching(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     @functools.wraps(function)
     def watched(*args: Any, **kwargs: Any) -> Any:
-        if _watched is not None:
+        if _watched is not None and not _is_allowed():
             _refuse(f"{name}{args[:1]!r}")
         return function(*args, **kwargs)
 
