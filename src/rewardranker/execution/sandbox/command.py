@@ -275,6 +275,8 @@ class _Job:
             status = "out of memory"
         if status == "crashed" and -code not in _ABORTS:
             return explain(run, "exited", "", True, False)
+        if status == "crashed":
+            status = "exception"
         return status, _end(text) or f"exit status {code}", False
 
 

@@ -93,6 +93,7 @@ class Confinement:
             os.chdir(temporary if folder is None else namespaces.BOX)
         else:
             os.chdir(folder or temporary)
+            os.environ["TMPDIR"] = temporary
         self._limit(command)
         if self._uid is not None:
             process.drop_user(self._uid)

@@ -197,15 +197,18 @@ def _builtin_entry_point(parts: list[ast.Module], free: set[str]) -> str | None:
 
 
 def _prompt_definitions(prompt: str, entry_point: str | None) -> ast.Module | None:
-    """Imports, functions, classes and constants of a prompt that is Python source, the entry point left out."""
+    """Imports, functions, classes and constants of a prompt that is Python source, but for what the program goes on
+    with: the entry point, or the last function where none is named."""
     for source in (prompt, prompt.rstrip() + "\n    pass\n"):
         try:
             tree = ast.parse(source)
         except (SyntaxError, ValueError):
             continue
         kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef, ast.Assign)
+        functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+        own = entry_point or (functions[-1] if functions else None)
         body: list[ast.stmt] = []
-        body += [node for node in tree.body if isinstance(node, kinds) and getattr(node, "name", None) != entry_point]
+        body += [node for node in tree.body if isinstance(node, kinds) and getattr(node, "name", None) != own]
         return ast.Module(body, [])
     return None
 

@@ -53,8 +53,8 @@ def user_namespace() -> bool:
 
 def environment_of_first_process() -> bool:
     with open("/proc/1/environ", "rb") as file:
-        own = b"".join(f"{k}={v}\0".encode() for k, v in os.environ.items())
-        return file.read() not in (b"", own)
+        names = {entry.split(b"=")[0] for entry in file.read().split(b"\0") if entry}
+    return not names <= {b"PYTHONHASHSEED", b"LC_CTYPE", b"PWD"}
 
 
 attempt("reads a file of the user's", lambda: open(wanted["secret"]).close())
