@@ -13,7 +13,7 @@ from rewardranker.execution.accelerators import jvm
 from rewardranker.execution.languages import Toolchain
 from rewardranker.execution.prepared import prepared
 
-_SOURCES = ("JavaCompiler.java", "CommonClasses.java")
+_SOURCES = ("CompileServer.java", "JavaCompiler.java", "CommonClasses.java")
 _HEAP_MB = 256
 
 
@@ -27,7 +27,11 @@ def accelerate(found: Toolchain, memory_mb: int) -> dict[str, Any]:
     tuples = found.libraries.get("javatuples", "")
     libraries = [tuples] if tuples else []
     # The archive depends on the heap's size, through the width of the pointers in its objects.
-    key = [found.version, jvm.digest(java, __file__, jvm.__file__, *libraries, *(jvm.SERVERS / name for name in _SOURCES)), str(memory_mb)]
+    key = [
+        found.version,
+        jvm.digest(java, __file__, jvm.__file__, *libraries, *(jvm.SERVERS / name for name in _SOURCES)),
+        str(memory_mb),
+    ]
 
     def build(folder: Path) -> None:
         jvm.compile_java(found.programs["javac"], folder, *_SOURCES)
@@ -35,7 +39,14 @@ def accelerate(found: Toolchain, memory_mb: int) -> dict[str, Any]:
 
     folder = prepared("java", key, build)
     return {
-        "run": [java, *jvm.run_flags(jvm.archive_in(folder), memory_mb), "-cp", ":".join([*libraries, "."]), "{main}"],
+        "run": [
+            java,
+            *jvm.run_flags(jvm.archive_in(folder), memory_mb),
+            "-ea",
+            "-cp",
+            ":".join([*libraries, "."]),
+            "{main}",
+        ],
         "server": {
             "argv": [java, *jvm.SERVER_FLAGS, f"-Xmx{_HEAP_MB}m", "-cp", str(folder), "JavaCompiler", tuples],
             "environment": {},

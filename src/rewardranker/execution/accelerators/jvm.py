@@ -30,13 +30,15 @@ def digest(*paths: str | Path) -> str:
     parts = []
     for path in map(Path, paths):
         found = path.stat()
-        parts.append(path.read_bytes() if path.parent == SERVERS else f"{path}:{found.st_size}:{found.st_mtime_ns}".encode())
+        parts.append(
+            path.read_bytes() if path.parent == SERVERS else f"{path}:{found.st_size}:{found.st_mtime_ns}".encode()
+        )
     return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
 
 def run_flags(archive: Path | None, memory_mb: int) -> list[str]:
     """Flags of the JVM that runs a program."""
-    flags = ["-Xms32m", *QUIET, f"-Xmx{memory_mb}m", "-ea"]
+    flags = ["-Xms32m", *QUIET, f"-Xmx{memory_mb}m"]
     if archive is None:
         return [*flags, "-XX:+UseSerialGC"]
     # The archive is taken at the address it was made for, as moving it costs a quarter of the start.
@@ -44,7 +46,9 @@ def run_flags(archive: Path | None, memory_mb: int) -> list[str]:
     return [*flags, COLLECTOR, *fixed, "-Xshare:auto", "-Xlog:cds*=off,class+path=off"]
 
 
-def make_archive(java: str, folder: Path, memory_mb: int, class_path: str, training: list[str], jars: Iterable[str] = ()) -> None:
+def make_archive(
+    java: str, folder: Path, memory_mb: int, class_path: str, training: list[str], jars: Iterable[str] = ()
+) -> None:
     """Archive the classes that a training run loads and those that a JVM archives by default.
 
     Leaves nothing where the JVM can't make archives.
@@ -55,12 +59,28 @@ def make_archive(java: str, folder: Path, memory_mb: int, class_path: str, train
         jars: libraries of which all classes are archived.
     """
     names = folder / "classes.list"
-    subprocess.run([java, f"-XX:DumpLoadedClassList={names}", "-Xshare:auto", *training], capture_output=True, timeout=_SECONDS)
+    subprocess.run(
+        [java, f"-XX:DumpLoadedClassList={names}", "-Xshare:auto", *training], capture_output=True, timeout=_SECONDS
+    )
     if not names.exists():
         return
-    lines = [line for path in (Path(java).parents[1] / "lib" / "classlist", names) if path.exists() for line in path.read_text().splitlines()]
-    lines += [name.removesuffix(".class") for jar in jars for name in zipfile.ZipFile(jar).namelist() if name.endswith(".class")]
-    kept = [line for line in dict.fromkeys(lines) if "CommonClasses" not in line and not line.startswith("#") and "module-info" not in line]
+    lines = [
+        line
+        for path in (Path(java).parents[1] / "lib" / "classlist", names)
+        if path.exists()
+        for line in path.read_text().splitlines()
+    ]
+    lines += [
+        name.removesuffix(".class")
+        for jar in jars
+        for name in zipfile.ZipFile(jar).namelist()
+        if name.endswith(".class")
+    ]
+    kept = [
+        line
+        for line in dict.fromkeys(lines)
+        if "CommonClasses" not in line and not line.startswith("#") and "module-info" not in line
+    ]
     names.write_text("\n".join(kept) + "\n")
     made = folder / _ARCHIVE
     flags = [COLLECTOR, f"-Xmx{memory_mb}m", f"-XX:SharedClassListFile={names}", f"-XX:SharedArchiveFile={made}"]
@@ -81,9 +101,13 @@ def compile_java(javac: str, folder: Path, *sources: str, class_path: str = "") 
         SandboxError: javac refuses them.
     """
     command = [javac, "-encoding", "UTF-8", "-d", str(folder), "-cp", class_path or str(folder)]
-    done = subprocess.run([*command, *(str(SERVERS / name) for name in sources)], capture_output=True, text=True, timeout=_SECONDS)
+    done = subprocess.run(
+        [*command, *(str(SERVERS / name) for name in sources)], capture_output=True, text=True, timeout=_SECONDS
+    )
     if done.returncode != 0:
-        raise SandboxError(f"{javac} can't compile the judge's own {', '.join(sources)}: {(done.stdout + done.stderr)[-500:]}")
+        raise SandboxError(
+            f"{javac} can't compile the judge's own {', '.join(sources)}: {(done.stdout + done.stderr)[-500:]}"
+        )
 
 
 def real(program: str) -> str:
