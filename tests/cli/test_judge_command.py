@@ -126,6 +126,13 @@ def test_a_language_without_toolchain_is_named_with_its_line(
     assert "in.jsonl:1: Swift programs can't be judged on this machine" in capsys.readouterr().err
 
 
+def test_ray_that_is_missing_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert judge(write("in.jsonl", ROW), "--executor", "ray") == 5
+    assert "pip install 'rewardranker[ray]'" in capsys.readouterr().err
+    assert not Path("out.jsonl").exists()
+
+
 def start(*rows: dict[str, Any]) -> subprocess.Popen[str]:
     command = ["judge", write("in.jsonl", *rows), "--workers", "1", "--timeout", "1", "--output", "out.jsonl"]
     return subprocess.Popen([sys.executable, "-m", "rewardranker", *command], stderr=subprocess.PIPE, text=True)
