@@ -142,6 +142,9 @@ class Verdict:
     """The failing assertion or the end of the error output, bounded."""
     tests_passed: int = 0
     tests_total: int = 0
+    outcomes: str = ""
+    """One character a test, in order: `1` it holds, `0` it does not, `-` it was not run; empty where tests are not
+    counted one by one."""
     seconds: float = 0.0
     cpu_seconds: float = 0.0
     peak_memory_mb: float = 0.0

@@ -290,3 +290,15 @@ def test_closed_judge_says_so() -> None:
     pool.close()
     with pytest.raises(SandboxError, match="closed"):
         pool.judge([])
+
+
+def test_outcomes_say_which_tests_hold(run: Run) -> None:
+    program = "import os\ndef f(x):\n    if x == 4: os._exit(0)\n    return x if x != 2 else 0"
+    tests = [f"assert f({i}) == {i}" for i in (1, 2, 3)]
+    assert run(program, *tests).outcomes == "101"
+    assert run(program, *tests, "assert f(4) == 4", "assert f(5) == 5").outcomes == "1010-"
+
+
+def test_outcomes_say_which_inputs_are_answered(run: Run) -> None:
+    verdict = run("x = int(input())\nprint(x if x != 2 else 0)", inputs=(("1", "1"), ("2", "2"), ("3", "3")))
+    assert (verdict.outcomes, verdict.tests_passed, verdict.tests_total) == ("101", 2, 3)

@@ -22,7 +22,7 @@ from .comparing import Rules, output_difference
 from .confine import THREADS, Command
 from .exits import ExitRules, read_exit
 from .forks import Fault
-from .outcome import Run, Usage, explain, verdict
+from .outcome import PASSED, Run, Usage, explain, verdict
 from .stdio import collect
 from .wire import HEADER, FrameReader, Gone, TooLong
 
@@ -127,20 +127,20 @@ class _Job:
     def decide_by_output(self, program: str, task: dict[str, Any]) -> dict[str, Any]:
         rules = Rules(**task.get("comparison", {}))
         total = len(task["inputs"])
-        passed, first = 0, None
+        outcomes, first = "", None
         with self._built(program) as (box, outcome):
             if outcome is not None:
                 return verdict(self._runs, *outcome, 0, total)
             for test in task["inputs"]:
                 step = self._execute(self._toolchain.run, box, test["input"].encode("utf-8", "surrogateescape"))
                 outcome = self._failed(step) or _compare(step, test["output"], rules)
+                outcomes += str(int(outcome is None))
                 if outcome is None:
-                    passed += 1
                     continue
                 first = first or outcome
                 if outcome[0] == "timeout" or outcome[2]:
                     break
-        return verdict(self._runs, *(first or ("passed", "", False)), passed, total)
+        return verdict(self._runs, *(first or PASSED), outcomes.count("1"), total, outcomes.ljust(total, "-"))
 
     def _once(self, source: str) -> Outcome:
         answered = self._ask_runtime(source)
@@ -149,7 +149,7 @@ class _Job:
         with self._built(source) as (box, outcome):
             if outcome is None:
                 outcome = self._failed(self._execute(self._toolchain.run, box, b""))
-            return outcome or ("passed", "", False)
+            return outcome or PASSED
 
     # --- building -----------------------------------------------------------------------------------------------
 

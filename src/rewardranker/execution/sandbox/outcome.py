@@ -67,6 +67,9 @@ class Run:
         self.seconds = time.monotonic() - self.start
 
 
+PASSED = ("passed", "", False)
+
+
 def explain(run: Run, status: str, detail: str, gone: bool, timed_out: bool) -> tuple[str, str, bool]:
     """The status and detail of a candidate that has ended, and whether something else may have ended it.
 
@@ -95,7 +98,7 @@ def explain(run: Run, status: str, detail: str, gone: bool, timed_out: bool) -> 
 
 
 def verdict(
-    runs: Sequence[Run | Usage], status: str, detail: str, suspect: bool, tests_passed: int, tests_total: int
+    runs: Sequence[Run | Usage], status: str, detail: str, suspect: bool, tests_passed: int, tests_total: int, outcomes: str = ""
 ) -> dict[str, Any]:
     """The fields of a `Verdict`, and `suspect`: try again before believing it."""
     return {
@@ -104,6 +107,7 @@ def verdict(
         "detail": detail[:_DETAIL].encode("utf-8", "replace").decode(),
         "tests_passed": tests_passed,
         "tests_total": tests_total,
+        "outcomes": outcomes,
         "seconds": round(sum(run.seconds for run in runs), 4),
         "cpu_seconds": round(sum(run.cpu for run in runs), 4),
         "peak_memory_mb": round(max(run.peak_mb for run in runs), 1),

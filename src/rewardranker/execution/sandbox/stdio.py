@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from .candidate import READY
 from .comparing import Rules, output_difference
 from .forks import Fault
-from .outcome import Run, explain, verdict
+from .outcome import PASSED, Run, explain, verdict
 from .plan import make_plan
 from .wire import FrameReader, Gone, TooLong, write_frame
 
@@ -53,20 +53,21 @@ def judge_whole_program(
     setup = make_plan({**task, "tests": "0"}).setup if task["setup"] else ""
     rules = Rules(**task.get("comparison", {}))
     runs: list[Run] = []
-    passed, first = 0, None
+    outcomes, first = "", None
     for test in task["inputs"]:
         ended = run_once(worker, setup, program, test["input"])
         runs.append(ended.run)
         if printed is not None:
             printed.append((ended.printed + ended.errors).decode("utf-8", "replace"))
         outcome = _failure(ended) or _compare(ended, test["output"], rules)
+        outcomes += str(int(outcome is None))
         if outcome is None:
-            passed += 1
             continue
         first = first or outcome
         if outcome[0] in ("timeout", "compile error") or outcome[2]:
             break
-    return verdict(runs, *(first or ("passed", "", False)), passed, len(task["inputs"]))
+    total = len(task["inputs"])
+    return verdict(runs, *(first or PASSED), outcomes.count("1"), total, outcomes.ljust(total, "-"))
 
 
 def run_once(worker: Worker, setup: str, program: str, text: str) -> Ended:

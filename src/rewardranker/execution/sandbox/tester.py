@@ -91,7 +91,7 @@ def run_tests(plan: Plan, program: str, fd: int, limit: int) -> list[Any]:
     """Decide one program.
 
     Returns:
-        [status, detail, tests passed, tests in all, whether the candidate was gone].
+        [status, detail, tests passed, tests in all, whether the candidate was gone, `Verdict.outcomes`].
 
     Raises:
         NotReady: the candidate's process failed before it had the program.
@@ -109,13 +109,18 @@ def run_tests(plan: Plan, program: str, fd: int, limit: int) -> list[Any]:
     if failure is None and plan.source is not None:
         failure = _attempt(link, lambda: _run_source(plan, space), plan.lines)
     if failure is not None:
-        return [failure[0], failure[1], 0, plan.total, failure[2]]
-    failures, passed = _run_written(plan, link, space) if plan.written else _run_one_by_one(plan, link, space)
+        return [failure[0], failure[1], 0, plan.total, failure[2], ""]
+    outcomes = ""
+    if plan.written:
+        failures, passed = _run_written(plan, link, space)
+    else:
+        failures, outcomes = _run_one_by_one(plan, link, space)
+        passed = outcomes.count("1")
     if not failures:
-        return ["passed", "", plan.total, plan.total, False]
+        return ["passed", "", plan.total, plan.total, False, outcomes]
     # A test that can't be judged says nothing about the program, one that fails does.
     first = next((f for f in failures if f[0] != "unsupported"), failures[0])
-    return [*first[:2], passed, plan.total, failures[-1][2]]
+    return [*first[:2], passed, plan.total, failures[-1][2], outcomes]
 
 
 def _is_there(plan: Plan, space: dict[str, Any]) -> bool:
@@ -157,20 +162,20 @@ def _run_written(plan: Plan, link: Link, space: dict[str, Any]) -> tuple[list[Fa
         raise BadTests(f"its test classes make tests while they run: {error}; write each as a method") from None
 
 
-def _run_one_by_one(plan: Plan, link: Link, space: dict[str, Any]) -> tuple[list[Failure], int]:
+def _run_one_by_one(plan: Plan, link: Link, space: dict[str, Any]) -> tuple[list[Failure], str]:
     """All are run, so that the share that holds is right; only a dead candidate ends it early."""
     entry = space.get(plan.entry_point or "")
-    passed = int(plan.source is not None and not plan.checks)
+    outcomes = "1" * (plan.source is not None and not plan.checks)
     failures: list[Failure] = []
     for work, lines in _tests(plan, space, entry):
         failure = _attempt(link, work, lines)
+        outcomes += str(int(failure is None))
         if failure is None:
-            passed += 1
             continue
         failures.append(failure)
         if failure[2]:
             break
-    return failures, passed
+    return failures, outcomes.ljust(plan.total, "-")
 
 
 def _tests(plan: Plan, space: dict[str, Any], entry: Any) -> Iterator[tuple[Callable[[], Any], list[str]]]:

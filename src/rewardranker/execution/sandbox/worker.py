@@ -27,7 +27,7 @@ from typing import Any
 from . import command, process, stdio, tester
 from .forks import Fault, ZygoteProcess
 from .outcome import explain, verdict
-from .plan import BadTests
+from .plan import BadTests, make_plan
 from .servers import Servers
 from .wire import FrameReader, Gone, write_frame
 from .zygote import COMMON_MODULES
@@ -133,7 +133,7 @@ class Worker:
             report = self._report(tests, lambda: end - time.monotonic())
             if report is None:
                 tests.stop()
-                report = {"outcome": ["timeout", "", 0, 1, False]}
+                report = {"outcome": ["timeout", "", 0, make_plan(item["task"]).total, False, ""]}
         assert report is not None
         if "fault" in report:
             raise Fault(report["fault"])
@@ -142,14 +142,14 @@ class Worker:
                 self.zygote.end(run)
             self._tester = tests
             raise BadTests(report["bad_tests"])
-        word, detail, passed, total, gone = report["outcome"]
+        word, detail, passed, total, gone, outcomes = report["outcome"]
         if not timed_out:
             self.zygote.end(run, gone=gone and word == "exited")
         if timed_out or gone or tests.served >= _TESTER_LIFE:
             tests.stop()
         else:
             self._tester = tests
-        return verdict([run], *explain(run, word, detail, gone, timed_out), passed, total)
+        return verdict([run], *explain(run, word, detail, gone, timed_out), passed, total, outcomes)
 
     def _start_tester(self) -> TesterProcess:
         """Fork a tester; it serves many programs, as only tests that are trusted run in it, until one ends oddly."""
