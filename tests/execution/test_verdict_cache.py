@@ -296,6 +296,22 @@ def test_long_runs_of_known_programs_pass_in_order(
     assert facts(judge.judge(items)) == facts(pool.judge(items))
 
 
+def test_memory_does_not_grow_with_a_run_of_known_programs(
+    pool: ProgramJudge, store: VerdictCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "_MOST_WAITING", 50)
+    list(CachedJudge(pool, store, OPTIONS).judge(programs(1)))
+    taken = []
+
+    def items() -> Iterator[tuple[Task, Sample]]:
+        for number in range(20_000):
+            taken.append(number)
+            yield programs(1)[0]
+
+    assert next(CachedJudge(pool, store, OPTIONS).judge(items())).cached
+    assert len(taken) <= 50 + cache._LOOK_AHEAD
+
+
 def test_verdicts_are_stored_when_the_stream_is_abandoned(pool: ProgramJudge, store: VerdictCache) -> None:
     judge = CachedJudge(pool, store, OPTIONS)
     stream = judge.judge(programs(1, 2, 3))
