@@ -114,6 +114,7 @@ def judges(scene: Scene) -> Iterator[Judges]:
     Skips the test where the level is not to be had on this machine.
     """
     started: dict[tuple[str, bool], ProgramJudge | str] = {}
+    closed: dict[tuple[str, str], str] = {}
     fields = TaskTexts._toolchain_fields
 
     def get(level: str, language: str) -> ProgramJudge:
@@ -134,6 +135,11 @@ def judges(scene: Scene) -> Iterator[Judges]:
         judge = started[key]
         if isinstance(judge, str):
             pytest.skip(judge)
+        if level not in ("auto", LEVELS[0]) and language != "python":
+            if (level, language) not in closed:
+                closed[level, language] = why_closed(judge, language)
+            if closed[level, language]:
+                pytest.skip(f"{language} can't be run at level {level} here: {closed[level, language]}")
         return judge
 
     with pytest.MonkeyPatch.context() as patch:
@@ -147,6 +153,16 @@ def judges(scene: Scene) -> Iterator[Judges]:
     for judge in started.values():
         if isinstance(judge, ProgramJudge):
             judge.close()
+
+
+def why_closed(judge: ProgramJudge, language: str) -> str:
+    """A toolchain below a folder of root's own can be shown to a program's own user by mounts alone."""
+    plain = Attack("", "", "", "", language=language, tests=other_languages.TESTS[language])
+    try:
+        judged(judge, other_languages.HONEST[language], plain)
+    except SandboxError as error:
+        return str(error)
+    return ""
 
 
 def judged(judge: ProgramJudge, program: str, attack: Attack) -> Verdict:
@@ -163,6 +179,24 @@ def bound(attack: Attack) -> float:
     if attack.language == "python":
         return 2 * PYTHON_SECONDS + 1 + SLACK
     return 2 * (2 * COMPILE_SECONDS + 1) + 2 * OTHER_SECONDS + 1 + SLACK
+
+
+def _plain(language: str) -> Attack:
+    return Attack("", "", "", "", language=language, tests=other_languages.TESTS[language])
+
+
+PLAIN = {
+    "python": (HONEST, "def f(x): return 1\n", Attack("", "", "", "")),
+    "javascript": (other_languages.HONEST["javascript"], "function add(x, y) { return 0; }\n", _plain("javascript")),
+    "java": (
+        other_languages.HONEST["java"],
+        other_languages.HONEST["java"].replace("x + y", "x - y"),
+        _plain("java"),
+    ),
+}
+"""A right and a wrong program where one process of the judge serves many programs, which an attack could spoil."""
+COMMENT = {"python": "#", "javascript": "//", "java": "//"}
+FAILED = ("wrong answer", "exception")
 
 
 def _promised() -> Iterator[object]:
@@ -194,11 +228,13 @@ def test_attack_gets_nothing(level: str, attack: Attack, judges: Judges, scene: 
         assert scene.find(attack.harm, verdict.detail) == ""
     assert seconds < bound(attack)
     assert len(verdict.detail) < LONGEST_DETAIL
-    if attack.language == "python":
+    if attack.language in PLAIN:
         # The judge is as good as before: what is right passes, what is wrong does not.
-        plain = Attack("", "", "", HONEST)
-        assert judged(judge, f"{HONEST}# {scene.token}", plain).passed
-        assert judged(judge, f"def f(x): return 1  # {scene.token}", plain).status == "wrong answer"
+        right, wrong, plain = PLAIN[attack.language]
+        assert judged(judge, f"{right}// {scene.token}\n".replace("//", COMMENT[attack.language]), plain).passed
+        assert (
+            judged(judge, f"{wrong}// {scene.token}\n".replace("//", COMMENT[attack.language]), plain).status in FAILED
+        )
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -39,7 +39,7 @@ class Attack:
     tests: str | tuple[str, ...] = TESTS
     inputs: tuple[tuple[str, str], ...] = ()
     level: str = "rlimits"
-    """The weakest level that promises to stop it, whoever starts the judge."""
+    """The weakest level that promises to stop it, whoever starts the judge; `none`: no level does yet."""
     as_root: str = ""
     """The same where root starts the judge, so that programs have a user of their own; empty: as `level`."""
     sleeps: bool = False
@@ -52,7 +52,7 @@ class Attack:
     def promised(self, level: str, root: bool) -> bool:
         """Whether a judge at this level, started by root or not, says that it stops this."""
         weakest = (root and self.as_root) or self.level
-        return LEVELS.index(level) <= LEVELS.index(weakest)
+        return weakest != "none" and LEVELS.index(level) <= LEVELS.index(weakest)
 
 
 def python_attacks() -> list[Attack]:

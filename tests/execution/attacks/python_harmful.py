@@ -186,6 +186,15 @@ BOMBS = [
     ),
     _harm(
         "bombs",
+        "reached",
+        "memory of many processes",
+        "a limit on each process is none on all of them",
+        "import os, time\nfor _ in range(8):\n    if os.fork() == 0:\n        held = bytearray(100 << 20)\n"
+        "        time.sleep(10)\n        os._exit(0)\n" + _reached("800 MB"),
+        level="none",  # only a cgroup of its own could
+    ),
+    _harm(
+        "bombs",
         "late",
         "swallowed alarm",
         "the alarm's exception is caught by the program as any other",
