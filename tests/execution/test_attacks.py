@@ -74,7 +74,7 @@ def _controls() -> Iterator[object]:
 
 
 @pytest.mark.usefixtures("sandbox")
-@pytest.mark.parametrize("control", _controls())
+@pytest.mark.parametrize("control", list(_controls()))
 def test_naive_judge_is_right_about_plain_programs(control: Attack) -> None:
     """Otherwise the attacks would show nothing: it passes what is right, fails what is wrong, and sees no harm."""
     skip_without_toolchain(control.language)
@@ -209,7 +209,7 @@ def _promised() -> Iterator[object]:
                 yield pytest.param(level, attack, id=f"{level}: {name_of(attack)}", marks=marks)
 
 
-@pytest.mark.parametrize(("level", "attack"), _promised())
+@pytest.mark.parametrize(("level", "attack"), list(_promised()))
 def test_attack_gets_nothing(level: str, attack: Attack, judges: Judges, scene: Scene) -> None:
     skip_without_toolchain(attack.language)
     judge = judges(level, attack.language)
