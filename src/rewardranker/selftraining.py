@@ -23,7 +23,7 @@ import yaml
 
 from rewardranker import runs
 from rewardranker.config import Recipe, SamplingOptions
-from rewardranker.execution import PythonJudge, judge_to_file
+from rewardranker.execution import judge_to_file, open_judge
 from rewardranker.generation import TransformersSampler, sample_to_file
 from rewardranker.models import choose_device, load_causal_lm, new_llama, use_threads
 from rewardranker.policy import Rollout, build_reward, train_ppo, train_sft
@@ -33,7 +33,7 @@ from rewardranker.reward import RewardRanker, reward_figures, train_reward
 from rewardranker.runs import RunDirectory, read_records, write_records
 from rewardranker.tasks import load_tasks, remove_overlap, sft_examples
 from rewardranker.tokenization import train_tokenizer
-from rewardranker.types import PreferenceGroup, ProgressReporter, Sample, Task, Verdict
+from rewardranker.types import Judge, PreferenceGroup, ProgressReporter, Sample, Task, Verdict
 
 ROLLOUT_ROWS = 512
 """Programs that PPO draws in one batch."""
@@ -62,7 +62,7 @@ def open_loop(recipe: Recipe, output_dir: str | Path, progress: ProgressReporter
     use_threads(recipe.launch.threads)
     with (
         RunDirectory(output_dir, "run", recipe.model_dump(mode="json")) as run,
-        PythonJudge(recipe.judge, recipe.launch.judge_workers) as judge,
+        open_judge(recipe.judge, recipe.launch.judge_workers) as judge,
     ):
         runs.write_text(run.path / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
         yield Loop(recipe, run, judge, progress or Progress())
@@ -71,7 +71,7 @@ def open_loop(recipe: Recipe, output_dir: str | Path, progress: ProgressReporter
 class Loop:
     """The stages over one run directory. Models live on disk between stages; each stage loads what it needs."""
 
-    def __init__(self, recipe: Recipe, run: RunDirectory, judge: PythonJudge, progress: ProgressReporter) -> None:
+    def __init__(self, recipe: Recipe, run: RunDirectory, judge: Judge, progress: ProgressReporter) -> None:
         self.recipe, self.run, self.judge, self.progress = recipe, run, judge, progress
         self.path = run.path
         self.device = choose_device(recipe.launch.device)

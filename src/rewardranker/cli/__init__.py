@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -64,6 +65,14 @@ def group() -> None:
     """
 
 
+def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
+    """A warning for the user in plain words; others with the place in the code that they are about."""
+    if category.__module__.startswith("rewardranker."):
+        click.secho(f"warning: {message}", fg="yellow", err=True)
+    else:
+        click.echo(warnings.formatwarning(message, category, filename, lineno), err=True, nl=False)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
@@ -74,9 +83,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # its speed; after so many turns they sleep, which an idle machine does not notice.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
-        result = group.main(
-            list(arguments) if arguments is not None else None, prog_name="rewardranker", standalone_mode=False
-        )
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            result = group.main(
+                list(arguments) if arguments is not None else None, prog_name="rewardranker", standalone_mode=False
+            )
         sys.stdout.flush()
     except click.ClickException as error:
         error.show()

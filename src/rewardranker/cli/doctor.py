@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from importlib import metadata
 
@@ -45,13 +46,19 @@ def _machine() -> Iterator[tuple[str, str]]:
 def _judge() -> Iterator[tuple[str, str]]:
     from rewardranker.config import JudgeOptions
     from rewardranker.errors import SandboxError
-    from rewardranker.execution import PythonJudge
+    from rewardranker.execution import IsolationWarning, ProgramJudge
 
     try:
-        with PythonJudge(JudgeOptions(), workers=1) as judge:
-            yield "judge", f"isolation {judge.isolation}"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", IsolationWarning)
+            judge = ProgramJudge(JudgeOptions(), workers=1)
     except SandboxError as error:
         yield "judge", f"does not start: {error}"
+        return
+    with judge:
+        yield "judge", f"isolation {judge.isolation}"
+        for line in (judge.choice.warning or "").splitlines():
+            yield "", line
 
 
 def _languages() -> Iterator[tuple[str, str]]:

@@ -48,7 +48,7 @@ def command(
         return
     tasks = load_tasks(options.train, options.train_limit, options.seed)
     validation = load_tasks(options.validation, options.validation_limit, options.seed)
-    from rewardranker.execution import PythonJudge
+    from rewardranker.execution import open_judge
     from rewardranker.models import load_causal_lm
     from rewardranker.policy import build_reward, train_ppo
     from rewardranker.progress import Progress
@@ -59,7 +59,7 @@ def command(
     inputs = common.training_options(recipe, SECTIONS, model=model, reward=reward, round=round_)
     with (
         RunDirectory(output_dir, "ppo", inputs) as run,
-        PythonJudge(recipe.judge, recipe.launch.judge_workers) as judge,
+        open_judge(recipe.judge, recipe.launch.judge_workers) as judge,
     ):
 
         def work() -> dict[str, Any]:

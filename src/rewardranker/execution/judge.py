@@ -273,19 +273,17 @@ class ProgramJudge:
                     for message in key.data.receive() or [{"fault": key.data.why_gone()}]:
                         if "hello" not in message:
                             raise SandboxError(f"the judge does not start: {message.get('fault')}")
-                        words.add(self._isolation(self._greet(key.data, message["hello"])))
+                        words.add(self._greet(key.data, message["hello"]))
                     selector.unregister(key.data)
                 if time.monotonic() > end:
                     raise SandboxError(f"the judge's workers did not start within {_START_SECONDS:.0f} s")
         self.isolation = " / ".join(sorted(words))
 
-    def _greet(self, worker: WorkerProcess, hello: dict[str, Any]) -> int | None:
-        worker.uid = hello["uid"]
-        return worker.uid
-
-    def _isolation(self, uid: int | None) -> str:
+    def _greet(self, worker: WorkerProcess, hello: dict[str, Any]) -> str:
+        """Take down what a worker says of itself: the words that verdicts record."""
+        uid = worker.uid = hello["uid"]
         user = "same user" if uid is None else "own user" if uid > 65535 else "user nobody"
-        return f"{self.choice.level.words}, {user}"
+        return f"{self.choice.level.words}, {user}" + (", control group" if hello["group"] else "")
 
     def _dispatch(self, waiting: deque[_Slot]) -> None:
         """Give waiting items to workers that have room."""

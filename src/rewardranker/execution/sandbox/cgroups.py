@@ -118,4 +118,4 @@ def _make_v1(name: str, made: Callable[[Path], None]) -> ControlGroup | None:
         folders.append(_ROOT / controller / paths[controller] / name)
         folders[-1].mkdir()
         made(folders[-1])
-    return ControlGroup(*folders, version=1)
+    return ControlGroup(folders[0], folders[1], 1)

@@ -51,7 +51,8 @@ class ZygoteProcess:
         theirs.close()
         self._socket = ours
         self.hello: dict[str, Any] = json.loads(ours.makefile("rb").readline() or "{}")
-        if not self.hello:
+        self.hello["group"] = self._group is not None
+        if "uid" not in self.hello:
             status = self._process.wait()
             raise Fault(f"the process that programs are forked from did not start (exit status {status})")
 

@@ -98,7 +98,13 @@ def explain(run: Run, status: str, detail: str, gone: bool, timed_out: bool) -> 
 
 
 def verdict(
-    runs: Sequence[Run | Usage], status: str, detail: str, suspect: bool, tests_passed: int, tests_total: int, outcomes: str = ""
+    runs: Sequence[Run | Usage],
+    status: str,
+    detail: str,
+    suspect: bool,
+    tests_passed: int,
+    tests_total: int,
+    outcomes: str = "",
 ) -> dict[str, Any]:
     """The fields of a `Verdict`, and `suspect`: try again before believing it."""
     return {
