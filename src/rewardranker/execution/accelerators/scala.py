@@ -1,8 +1,8 @@
 """Scala: a compiler that stays warm, and programs run by `java` itself, from an archive of the usual classes.
 
-The `scala` command starts a runner that loads the program by reflection; here the program's object is started directly,
-with the same libraries on the class path. Exit status and what decides a program are the same; only the lines of a stack
-trace beyond the program's own are not.
+The `scala` command starts a runner that loads the program by reflection; here the program's object is started
+directly, with the same libraries on the class path. Exit status and what decides a program are the
+same; only the lines of a stack trace beyond the program's own are not.
 
 Not guaranteed: Scala 3, whose compiler is another one, is not made faster; its programs run by the table's row.
 """

@@ -1,3 +1,5 @@
+package rewardranker;
+
 import java.util.*;
 import java.util.function.*;
 import java.util.regex.*;
