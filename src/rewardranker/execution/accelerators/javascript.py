@@ -17,7 +17,7 @@ _SERVER = Path(__file__).parents[1] / "sandbox" / "servers" / "realms.js"
 _FLAGS = ("--jitless", "--no-expose-wasm", "--single-threaded", "--disallow-code-generation-from-strings")
 """No compiler of machine code: nothing else would be slower here, and it is where V8's faults mostly are. No second
 thread: a program could see by how deep the stack goes when the compiler was done."""
-_RUNTIME_MB = 128
+_RUNTIME_MB = 384
 _REQUESTS = 300
 
 

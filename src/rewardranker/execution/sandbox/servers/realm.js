@@ -31,13 +31,18 @@
   const assertions = new WeakSet();
 
   const KEPT = (
-    'Object Array Number parseFloat parseInt Infinity NaN undefined Boolean String Symbol RegExp Error AggregateError ' +
+    'Object Array Number parseFloat parseInt Infinity NaN undefined Boolean String Symbol RegExp Error ' +
+    'AggregateError ' +
     'EvalError RangeError ReferenceError SyntaxError TypeError URIError globalThis JSON Math ArrayBuffer Uint8Array ' +
     'Int8Array Uint16Array Int16Array Uint32Array Int32Array Float32Array Float64Array Uint8ClampedArray ' +
     'BigUint64Array BigInt64Array DataView Map BigInt Set WeakMap WeakSet Proxy Reflect decodeURI ' +
     'decodeURIComponent encodeURI encodeURIComponent escape unescape isFinite isNaN'
   ).split(' ');
-  const NAMED = [['TypeError', TypeError.prototype], ['ReferenceError', ReferenceError.prototype], ['Error', Error.prototype]];
+  const NAMED = [
+    ['TypeError', TypeError.prototype],
+    ['ReferenceError', ReferenceError.prototype],
+    ['Error', Error.prototype],
+  ];
   const MOST_PRINTED = 1 << 16;
   const MOST_SHOWN = 240;
   const DEEPEST = 100;
@@ -120,7 +125,8 @@
   const show = (value) => {
     if (typeof value === 'bigint') return `${text(value)}n`;
     if (typeof value === 'function') return '[Function]';
-    if (value === null || typeof value !== 'object') return typeof value === 'string' ? short(stringify(value)) : text(value);
+    if (typeof value === 'string') return short(stringify(value));
+    if (value === null || typeof value !== 'object') return text(value);
     try {
       return short(text(stringify(value)));
     } catch {
@@ -165,7 +171,8 @@
     },
     deepStrictEqual(a, b, message) {
       needTwo(arguments.length);
-      if (!deepEqual(a, b, true, 0)) fail('Expected values to be strictly deep-equal:', a, b, 'deepStrictEqual', message);
+      const what = 'Expected values to be strictly deep-equal:';
+      if (!deepEqual(a, b, true, 0)) fail(what, a, b, 'deepStrictEqual', message);
     },
   };
   for (const name of keys(checks)) assert[name] = checks[name];
@@ -176,7 +183,7 @@
   // --- the module and the console -----------------------------------------------------------------------------------
 
   const module = {exports: {}};
-  for (const name of ['id', 'path', 'filename', 'loaded', 'children', 'paths', 'parent', 'require']) unknown(module, name);
+  for (const name of 'id path filename loaded children paths parent require'.split(' ')) unknown(module, name);
   const require = function require(name) {
     if (name !== 'assert' && name !== 'node:assert') giveUp();
     return assert;
@@ -191,8 +198,9 @@
     if (printed.length > MOST_PRINTED) giveUp();
   };
   const console = {};
+  const PRINTING = ['log', 'info', 'debug', 'error', 'warn'];
   for (const name of hostNames.console) {
-    if (['log', 'info', 'debug', 'error', 'warn'].includes(name)) console[name] = (...args) => apply(print, undefined, args);
+    if (PRINTING.includes(name)) console[name] = (...args) => apply(print, undefined, args);
     else unknown(console, name);
   }
 
@@ -227,7 +235,7 @@
       if (new.target === undefined || args.length === 0) giveUp();
       return construct(RealDate, args, new.target);
     };
-    defineProperty(Timeless, 'prototype', {value: RealDate.prototype, writable: false, enumerable: false, configurable: false});
+    defineProperty(Timeless, 'prototype', {value: RealDate.prototype, writable: false});
     hidden(RealDate.prototype, 'constructor', Timeless);
     for (const name of ['parse', 'UTC']) hidden(Timeless, name, RealDate[name]);
     unknown(Timeless, 'now');

@@ -3,7 +3,9 @@
 // A request is two frames, file name and source. The answer is one frame: byte 0, a status, a newline and a detail; or
 // byte 2 for "can't say": a fresh node decides. It says only what follows from the program's text (see `realm.js`).
 // Words that could make more than that of it (asynchronous code, modules, catching an error, which shows how deep the
-// stack was) are not looked into: such a source is "can't say" unread.
+// stack was) are not looked into: such a source is "can't say" unread. A program and its canary must be decided in
+// one place: where either is "can't say" here, both are a fresh node's. A program can tell the two apart, and what it
+// leaves behind (symbols are never freed) can keep its canary from being answered.
 //
 // Not guaranteed: that a program which breaks V8 itself gets no hold of this process. It has no compiler of machine
 // code and no WebAssembly, it is confined as a candidate is, and it does not live long.
@@ -20,7 +22,7 @@ const ERROR = /Error/;
 const MISREAD = /AssertionError|ERR_ASSERTION|SyntaxError|memory|bad_alloc|heap|allocate/;
 const PARAMETERS = ['exports', 'require', 'module', '__filename', '__dirname'];
 const MILLISECONDS = 500;
-const SPARE = ['SharedArrayBuffer', 'Atomics', 'WebAssembly', 'Intl', 'Promise', 'WeakRef', 'FinalizationRegistry', 'eval'];
+const SPARE = 'SharedArrayBuffer Atomics WebAssembly Intl Promise WeakRef FinalizationRegistry eval'.split(' ');
 
 const hostNames = JSON.stringify({
   globals: [...Object.getOwnPropertyNames(globalThis), ...SPARE],
