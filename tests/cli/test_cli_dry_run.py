@@ -87,7 +87,7 @@ def test_tasks_of_the_hub_are_announced_and_not_downloaded(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)  # an import would fail
-    monkeypatch.setattr("rewardranker.tasks.mbpp.find_spec", lambda name: object())
+    monkeypatch.setattr("rewardranker.sources.find_spec", lambda name: object())
     assert dry("run", train="mbpp:train") == 0
     assert "# tasks.train: mbpp:train would be downloaded" in capsys.readouterr().out
     assert dry("sample", "--model", "a/b", "--tasks", "mbpp:test") == 0
@@ -149,7 +149,7 @@ def hide(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
         return None if name == package else found(name, *arguments)
 
     found = importlib.util.find_spec
-    monkeypatch.setattr("rewardranker.tasks.mbpp.find_spec", find)
+    monkeypatch.setattr("rewardranker.sources.find_spec", find)
     for module in [m for m in sys.modules if m.partition(".")[0] == package]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, package, None)

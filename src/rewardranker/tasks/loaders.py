@@ -9,28 +9,32 @@ from pathlib import Path
 
 from rewardranker.errors import ConfigError, DataError
 from rewardranker.runs import read_records
-from rewardranker.tasks.humaneval import humaneval_tasks
-from rewardranker.tasks.mbpp import SPLITS as MBPP_SPLITS
-from rewardranker.tasks.mbpp import check_hub, mbpp_tasks
+from rewardranker.sources import check_hub
+from rewardranker.tasks.benchmarks import BENCHMARKS
 from rewardranker.tasks.synthetic import SPLITS as SYNTHETIC_SPLITS
 from rewardranker.tasks.synthetic import synthetic_tasks
 from rewardranker.types import Task
 
-NAMES = ("humaneval", *(f"synthetic:{s}" for s in SYNTHETIC_SPLITS), *(f"mbpp:{s}" for s in MBPP_SPLITS))
+NAMES = (
+    *(f"synthetic:{split}" for split in SYNTHETIC_SPLITS),
+    *(name for benchmark in BENCHMARKS.values() for name in benchmark.names),
+)
 
 
 def load_tasks(name: str, limit: int | None = None, seed: int = 0) -> list[Task]:
     """The tasks of this name, in a fixed order; `limit` keeps the first so many.
 
     Args:
-        name: `synthetic:SPLIT`, `humaneval`, `mbpp:SPLIT` (from the hub), `mbpp:SPLIT:FILE` (MBPP's own JSON Lines
-            file), or the path of a JSON Lines file of `Task` records.
+        name: `synthetic:SPLIT`; a benchmark, `NAME` or `NAME:VARIANT` (`humaneval`, `mbpp:test`,
+            `multipl-e:humaneval-cpp`, ...: `BENCHMARKS`), with `:FILE` behind it to read a local file of its rows
+            instead of the hub; or the path of a JSON Lines file of `Task` records.
         seed: of the synthetic tasks; the others do not depend on it.
 
     Raises:
-        ConfigError: unknown name or split, or a limit below 1.
-        DataError: an unreadable file, a broken record, or two tasks with one id.
+        ConfigError: unknown name or variant, or a limit below 1.
+        DataError: an unreadable file, a broken row, or two tasks with one id.
         MissingExtraError: the benchmark's package is not installed.
+        ModelError: the hub can't be reached.
 
     >>> load_tasks("synthetic:test", limit=1)[0].metadata["composition"]
     'last|above|from|smallest|keep'
@@ -40,18 +44,15 @@ def load_tasks(name: str, limit: int | None = None, seed: int = 0) -> list[Task]
     source, _, rest = name.partition(":")
     if source == "synthetic":
         return synthetic_tasks(rest, limit, seed)
-    if name == "humaneval":
-        return humaneval_tasks()[:limit]
-    if source == "mbpp":
-        split, _, file = rest.partition(":")
-        return _unique(itertools.islice(mbpp_tasks(split, file or None), limit), name)
+    if (benchmark := BENCHMARKS.get(source)) is not None:
+        return _unique(itertools.islice(benchmark.read(*benchmark.split(rest)), limit), name)
     if Path(name).suffix in (".jsonl", ".json") or Path(name).is_file():
         return _unique(itertools.islice(read_records(name, Task), limit), name)
     near = difflib.get_close_matches(name, NAMES, 1, 0.5)
     raise ConfigError(
         f"unknown tasks '{name}'"
         + (f"; did you mean '{near[0]}'?" if near else "")
-        + f"; known: {', '.join(NAMES)}, mbpp:SPLIT:FILE, or a .jsonl file of tasks"
+        + f"; known: {', '.join(NAMES)}, each with :FILE for a local file of its rows, or a .jsonl file of tasks"
     )
 
 
@@ -59,13 +60,17 @@ def needs_hub(name: str) -> bool:
     """Whether `load_tasks` would ask the hub for these tasks.
 
     Raises:
-        ConfigError: no such split.
+        ConfigError: no such variant.
         MissingExtraError: the package that asks the hub is not installed.
     """
-    source, _, split = name.partition(":")
-    if source != "mbpp" or ":" in split:
+    source, _, rest = name.partition(":")
+    benchmark = BENCHMARKS.get(source)
+    if benchmark is None:
         return False
-    check_hub(split)
+    _, file = benchmark.split(rest)
+    if file is not None or not benchmark.on_hub:
+        return False
+    check_hub()
     return True
 
 

@@ -1,4 +1,16 @@
-"""MBPP (Austin et al. 2021): 974 short Python problems, each decided by three assertions.
+"""MBPP (Austin et al. 2021, arXiv 2108.07732): 974 short Python problems, each decided by three assertions.
+
+Written for the files of google-research (`mbpp.jsonl`, `sanitized-mbpp.json`) and the configurations `full` and
+`sanitized` of the hub's `google-research-datasets/mbpp`. Columns of the full set: `task_id`, `text`, `code`,
+`test_list`, `test_setup_code`; of the 427 sanitized tasks: `task_id`, `prompt`, `code`, `test_imports`, `test_list`. A
+row says by its columns which of the two it is.
+
+* Extraction: the prompt is a module docstring, which the program follows.
+* Stop: tests, another text in quotes, or a main block.
+* Tests: assertions, counted one by one; with set-up code or imports, one text.
+
+Quirks: carriage returns in `code`; set-up code that uses the program's own classes; an entry point that only the
+assertions name; task 126 redefines `sum`.
 
 Not guaranteed: that three assertions catch every wrong program; MBPP's are few.
 """
@@ -7,13 +19,13 @@ from __future__ import annotations
 
 import ast
 import builtins
-import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 
-from rewardranker.errors import ConfigError, DataError, MissingExtraError, ModelError
-from rewardranker.runs import from_row, read_records
+from rewardranker.errors import ConfigError, DataError
+from rewardranker.runs import from_row
+from rewardranker.sources import HubSet, read_rows
+from rewardranker.tasks.prose import prose_prompt, unix
 from rewardranker.types import Task
 
 HUB = "google-research-datasets/mbpp"
@@ -33,8 +45,22 @@ class Row:
     test_setup_code: str = ""
 
 
-def mbpp_tasks(split: str, file: str | None = None) -> Iterator[Task]:
-    """The tasks of a split, from the hub or from MBPP's JSON Lines file.
+@dataclass(frozen=True, slots=True)
+class SanitizedRow:
+    """The columns of the sanitized set."""
+
+    task_id: int
+    prompt: str
+    code: str
+    test_list: tuple[str, ...]
+    test_imports: tuple[str, ...] = ()
+
+
+def mbpp_tasks(split: str, file: str | None = None, *, sanitized: bool = False) -> Iterator[Task]:
+    """The tasks of a split, from the hub or from a file of MBPP's rows.
+
+    Args:
+        sanitized: the hub's configuration; a file's rows say themselves what they are.
 
     Raises:
         ConfigError: no such split.
@@ -42,30 +68,29 @@ def mbpp_tasks(split: str, file: str | None = None) -> Iterator[Task]:
         MissingExtraError: no file is given and `datasets` is not installed.
         ModelError: the hub can't be reached.
     """
-    _check_split(split)
-    if file is None:
-        yield from map(mbpp_task, _hub(split))
-        return
+    check_split(split)
     first, last = SPLITS[split]
     found = False
-    for row in read_records(file, Row):
-        if first <= row.task_id <= last:
+    for where, row in read_rows(HubSet(HUB, split, "sanitized" if sanitized else "full"), file):
+        columns: Row | SanitizedRow
+        if "text" in row or not ("prompt" in row or sanitized):
+            columns = from_row(row, Row, where)
+        else:
+            columns = from_row(row, SanitizedRow, where)
+        if first <= columns.task_id <= last:
             found = True
-            yield mbpp_task(row)
+            yield mbpp_task(columns) if isinstance(columns, Row) else sanitized_task(columns)
     if not found:
-        raise DataError(f"{file}: no task of MBPP's split '{split}' (task_id {first} to {last})")
+        raise DataError(f"{file or HUB}: no task of MBPP's split '{split}' (task_id {first} to {last})")
 
 
-def check_hub(split: str) -> None:
-    """Refuse what `mbpp_tasks` would refuse before it asks the hub.
-
+def check_split(split: str) -> None:
+    """
     Raises:
         ConfigError: no such split.
-        MissingExtraError: `datasets` is not installed.
     """
-    _check_split(split)
-    if find_spec("datasets") is None:
-        raise MissingExtraError("datasets", "hub")
+    if split not in SPLITS:
+        raise ConfigError(f"mbpp:{split}: no such split; known: {', '.join(SPLITS)}")
 
 
 def mbpp_task(row: Row) -> Task:
@@ -78,22 +103,39 @@ def mbpp_task(row: Row) -> Task:
     Raises:
         DataError: the first assertion is not an assertion that calls a function.
     """
-    row = dataclasses.replace(row, code=_unix(row.code), test_setup_code=_unix(row.test_setup_code))
-    assertions = tuple(_unix(test).strip() for test in row.test_list)
-    where = f"MBPP task {row.task_id}"
+    # The set-up code of MBPP uses the program's own classes, so it goes after the program, with the tests.
+    before = (unix(row.test_setup_code),) if row.test_setup_code.strip() else ()
+    return _task(row.task_id, row.text, row.code, row.test_list, before, "mbpp")
+
+
+def sanitized_task(row: SanitizedRow) -> Task:
+    """One row of the sanitized set as a task; see `mbpp_task`."""
+    return _task(row.task_id, row.prompt, row.code, row.test_list, row.test_imports, "mbpp-sanitized")
+
+
+def asked(text: str, assertions: Sequence[str], where: str) -> str:
+    """The prompt for a text and the assertions that decide it.
+
+    Raises:
+        DataError: there is no assertion.
+    """
     if not assertions:
         raise DataError(f"{where}: column 'test_list' is empty")
-    shown = f"{_unix(row.text).strip()}\n{assertions[0]}\n".replace('"""', "'''")
-    prefix = "r" if "\\" in shown else ""  # an escape in the assertion would mean something else in a plain docstring
+    return prose_prompt(f"{unix(text).strip()}\n{unix(assertions[0]).strip()}")
+
+
+def _task(number: int, text: str, code: str, test_list: Sequence[str], before: Sequence[str], source: str) -> Task:
+    where = f"MBPP task {number}"
+    prompt = asked(text, test_list, where)
+    assertions = tuple(unix(test).strip() for test in test_list)
     return Task(
-        task_id=f"mbpp/{row.task_id}",
-        prompt=f'{prefix}"""\n{shown}"""\n',
+        task_id=f"{source}/{number}",
+        prompt=prompt,
         entry_point=called_function(assertions[0], where),
-        # The set-up code of MBPP uses the program's own classes, so it goes after the program, with the tests.
-        tests="\n".join([row.test_setup_code, *assertions]) if row.test_setup_code.strip() else assertions,
-        reference=row.code.rstrip() + "\n",
+        tests="\n".join([*before, *assertions]) if before else assertions,
+        reference=unix(code).rstrip() + "\n",
         stop=STOP,
-        metadata={"source": "mbpp", "split": next(s for s, (a, z) in SPLITS.items() if a <= row.task_id <= z)},
+        metadata={"source": source, "split": next(s for s, (a, z) in SPLITS.items() if a <= number <= z)},
     )
 
 
@@ -113,25 +155,3 @@ def called_function(assertion: str, where: str = "assertion") -> str:
     if names:
         return min(names, key=lambda name: hasattr(builtins, name))  # the first of equals
     raise DataError(f"{where}: no function call found in the first assertion: {assertion[:200]}")
-
-
-def _check_split(split: str) -> None:
-    if split not in SPLITS:
-        raise ConfigError(f"mbpp:{split}: no such split; known: {', '.join(SPLITS)}")
-
-
-def _unix(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _hub(split: str) -> Iterable[Row]:
-    try:
-        import datasets
-    except ImportError:
-        raise MissingExtraError("datasets", "hub") from None
-    try:
-        rows = datasets.load_dataset(HUB, "full", split=split)
-    except Exception as error:
-        raise ModelError(f"{HUB} can't be loaded from the hub: {error}; or give mbpp:{split}:FILE") from error
-    for number, row in enumerate(rows):
-        yield from_row(row, Row, f"{HUB}, {split}[{number}]")
