@@ -29,6 +29,9 @@ class Canary:
     """The whole test text, changed in one literal."""
     line: int
     """Line of `tests` that was changed, from 1."""
+    first_line: int
+    """First and last line of the assertion in it."""
+    last_line: int
     before: str
     """The assertion as it was."""
     after: str
@@ -91,6 +94,8 @@ def _canary(tests: str, assertion: Assertion, token: Token, new: str) -> Canary:
     return Canary(
         tests=text,
         line=tests.count("\n", 0, token.start) + 1,
+        first_line=tests.count("\n", 0, assertion.start) + 1,
+        last_line=tests.count("\n", 0, assertion.end) + 1,
         before=tests[assertion.start : assertion.end],
         after=text[assertion.start : assertion.end + len(new) - len(token.text)],
     )

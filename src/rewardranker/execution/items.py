@@ -104,13 +104,15 @@ class TaskTexts:
             "canary": self._canary(language, tests) if not inputs else None,
         }
 
-    def _canary(self, language: languages.Language, tests: str) -> str | None:
-        """The tests with an expected value changed, always the same for the same tests."""
+    def _canary(self, language: languages.Language, tests: str) -> dict[str, Any] | None:
+        """The tests with an expected value changed, always the same for the same tests: `command.Canary`'s fields."""
         if not self._options.canary:
             return None
         seed = int.from_bytes(hashlib.sha256(tests.encode("utf-8", "surrogatepass")).digest()[:8], "little")
         made = make_canary(language.code, tests, seed)
-        return made.tests if isinstance(made, Canary) else None
+        if not isinstance(made, Canary):
+            return None
+        return {"tests": made.tests, "first_line": made.first_line, "last_line": made.last_line}
 
     def _toolchain_fields(self, found: languages.Toolchain) -> dict[str, Any]:
         language = found.language
@@ -126,6 +128,7 @@ class TaskTexts:
             "memory_limit": language.memory_limit,
             "runtime_mb": language.runtime_mb,
             "tasks": language.tasks,
+            "failed_line": language.failed_line,
             "exit_rules": asdict(languages.exit_rules(language)),
             **accelerate(found, self._options.memory_mb),
         }

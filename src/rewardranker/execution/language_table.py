@@ -95,6 +95,10 @@ class Language:
     """Regular expression on both streams of a failed run: the program was not well-formed. For languages that compile
     only as they start."""
 
+    failed_line: str = ""
+    """Regular expression on both streams of a failed run whose group is the line of the test that did not hold; empty:
+    the language does not tell it."""
+
     compile_seconds: float = 30.0
     """CPU seconds of all compile steps of one way."""
     compile_memory_mb: int = 2048
@@ -137,6 +141,7 @@ LANGUAGES: tuple[Language, ...] = (
         title="C++",
         aliases=("c++", "cxx", "cc", "g++"),
         source="program.cpp",
+        failed_line=r"program\.cpp:(\d+): .*Assertion",
         programs={"g++": ("g++", "clang++")},
         compile=((("g++", "-std=c++17", "program.cpp", "-o", "program"),),),
         run=("./program",),
@@ -150,6 +155,7 @@ LANGUAGES: tuple[Language, ...] = (
         name="java",
         title="Java",
         source="{main}.java",
+        failed_line=r"at \w+\.main\(\w+\.java:(\d+)\)",
         main_class="Problem",
         programs={"javac": ("javac",), "java": ("java",)},
         compile=(
@@ -190,6 +196,7 @@ LANGUAGES: tuple[Language, ...] = (
         title="JavaScript",
         aliases=("node", "nodejs", "ecmascript"),
         source="program.js",
+        failed_line=r"at test \(.*program\.js:(\d+)",
         programs={"node": ("node", "nodejs")},
         run=("node", "--max-old-space-size={memory_mb}", "program.js"),
         version=(("node", "--version"),),
@@ -223,6 +230,7 @@ LANGUAGES: tuple[Language, ...] = (
         name="php",
         title="PHP",
         source="program.php",
+        failed_line=r"Uncaught Exception: Test failed! in .*program\.php:(\d+)",
         programs={"php": ("php",)},
         run=("php", "-d", "memory_limit=-1", "-d", "display_errors=stderr", "-d", "log_errors=0", "program.php"),
         version=(("php", "--version"),),
@@ -271,6 +279,7 @@ LANGUAGES: tuple[Language, ...] = (
         name="rust",
         title="Rust",
         source="program.rs",
+        failed_line=r"program\.rs:(\d+)",
         programs={"rustc": ("rustc",)},
         compile=((("rustc", "program.rs", "-o", "program"),),),
         run=("./program",),
@@ -308,6 +317,7 @@ LANGUAGES: tuple[Language, ...] = (
         name="ruby",
         title="Ruby",
         source="program.rb",
+        failed_line=r"(?m)^program\.rb:(\d+):in ",
         programs={"ruby": ("ruby",)},
         run=("ruby", "program.rb"),
         version=(("ruby", "--version"),),
@@ -331,6 +341,7 @@ LANGUAGES: tuple[Language, ...] = (
         name="lua",
         title="Lua",
         source="program.lua",
+        failed_line=r"program\.lua:(\d+): expected",
         programs={"lua": ("lua5.3", "lua", "lua5.4")},
         run=("lua", "program.lua"),
         version=(("lua", "-v"),),
@@ -392,6 +403,7 @@ LANGUAGES: tuple[Language, ...] = (
         name="racket",
         title="Racket",
         source="program.rkt",
+        failed_line=r"program\.rkt:(\d+)",
         programs={"racket": ("racket",)},
         run=("racket", "program.rkt"),
         version=(("racket", "--version"),),
@@ -418,6 +430,7 @@ LANGUAGES: tuple[Language, ...] = (
         title="D",
         aliases=("dlang", "humaneval_to_dlang.py"),
         source="program.d",
+        failed_line=r"program\.d\((\d+)\)",
         programs={"dmd": ("dmd", "ldmd2", "ldc2")},
         compile=((("dmd", "-unittest", "-main", "-of=program", "program.d"),),),
         run=("./program",),
@@ -431,6 +444,7 @@ LANGUAGES: tuple[Language, ...] = (
         name="scala",
         title="Scala",
         source="program.scala",
+        failed_line=r"\.main\(program\.scala:(\d+)\)",
         main_class="Problem",
         programs={"scalac": ("scalac",), "scala": ("scala",), "java": ("java",)},
         compile=((("scalac", *_JAVAC_FLAGS, "-J-Xmx768m", "-d", ".", "program.scala"),),),
@@ -450,6 +464,7 @@ LANGUAGES: tuple[Language, ...] = (
         name="julia",
         title="Julia",
         source="program.jl",
+        failed_line=r"program\.jl:(\d+)",
         programs={"julia": ("julia",)},
         run=("julia", "--startup-file=no", "program.jl"),
         version=(("julia", "--version"),),

@@ -5,9 +5,13 @@ Each module gives overrides of `sandbox.command.Toolchain`'s fields; a machine t
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from rewardranker.execution.languages import Toolchain
+
+_MODULES = {"java": "java", "scala": "scala", "js": "javascript"}
+"""Language code -> module here."""
 
 
 def accelerate(found: Toolchain, memory_mb: int) -> dict[str, Any]:
@@ -19,4 +23,8 @@ def accelerate(found: Toolchain, memory_mb: int) -> dict[str, Any]:
     Raises:
         SandboxError: what is made once for this machine can't be made.
     """
-    return {}
+    name = _MODULES.get(found.language.code)
+    if name is None:
+        return {}
+    overrides: dict[str, Any] = importlib.import_module(f"{__name__}.{name}").accelerate(found, memory_mb)
+    return overrides

@@ -35,6 +35,8 @@ _MEMORY = re.compile(
     r"std::bad_alloc|OutOfMemory|out of memory|[Cc]annot allocate|not enough memory|memory exhausted|NoMemoryError"
     r"|Allowed memory size|memory allocation of \d+ bytes failed|failed to allocate memory|heap limit"
 )
+_REPEATS = 3
+"""How often a program is run where chance could decide unseen: a coin then wins once in 64."""
 _ABORTS = (signal.SIGABRT, signal.SIGILL, signal.SIGTRAP)
 """How runtimes end themselves after saying why."""
 BASE_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
@@ -61,11 +63,22 @@ class Toolchain:
     memory_limit: str
     runtime_mb: int
     tasks: int
+    failed_line: str
     exit_rules: dict[str, Any]
     server: dict[str, Any] | None = None
     """A warm compiler (`servers.ServerSpec`) that is asked before `builds`."""
     run_server: dict[str, Any] | None = None
     """A warm runtime that is asked before the program is built and run."""
+
+
+@dataclass(frozen=True)
+class Canary:
+    """Tests that a right program fails, and where."""
+
+    tests: str
+    first_line: int
+    """Of the changed assertion, in `tests`, from 1."""
+    last_line: int
 
 
 @dataclass
@@ -101,7 +114,8 @@ def judge_program(worker: Worker, item: dict[str, Any]) -> dict[str, Any]:
     job = _Job(worker, Toolchain(**task["toolchain"]), item["main"])
     if task["inputs"]:
         return job.decide_by_output(item["program"], task)
-    return job.decide_by_exit(item["program"], task["tests"], task["canary"])
+    canary = Canary(**task["canary"]) if task["canary"] is not None else None
+    return job.decide_by_exit(item["program"], task["tests"], canary)
 
 
 class _Job:
@@ -113,16 +127,71 @@ class _Job:
         self._rules = ExitRules(**toolchain.exit_rules)
         self._main = main
         self._runs: list[Run | Usage] = []
+        self._answered = False
+        """Whether the warm runtime decided the last run."""
+        self._text = ""
+        """What the last run printed."""
 
-    def decide_by_exit(self, program: str, tests: str, canary: str | None) -> dict[str, Any]:
-        outcome = self._once(f"{program}\n{tests}")
-        if outcome[0] == "passed" and canary is not None:
-            with_canary = self._once(f"{program}\n{canary}")
-            if with_canary[0] == "passed":
-                outcome = ("cheated", "it also passes with one expected value of its tests changed", False)
-            elif with_canary[2]:
-                outcome = with_canary
-        return verdict(self._runs, *outcome, int(outcome[0] == "passed"), 1)
+    def decide_by_exit(self, program: str, tests: str, canary: Canary | None) -> dict[str, Any]:
+        outcome = self._all_pass(f"{program}\n{tests}")
+        if outcome == PASSED and canary is not None:
+            outcome = self._with_canary(f"{program}\n{canary.tests}", program.count("\n") + 1, canary)
+        return verdict(self._runs, *outcome, int(outcome == PASSED), 1)
+
+    def _with_canary(self, source: str, before: int, canary: Canary) -> Outcome:
+        """What a program that has passed is worth.
+
+        It has to fail at the changed assertion, where the language tells the line. One that passes or fails by chance
+        fails at another; where no line is told, it has to be lucky in all of several runs of both kinds.
+
+        Args:
+            before: lines of the program.
+        """
+        outcome = self._any_passes(source)
+        if outcome == PASSED:
+            return "cheated", "it also passes with one expected value of its tests changed", False
+        if outcome[2]:
+            return outcome
+        if self._tells_line and outcome[0] != "compile error":
+            lines = {int(line) - before for line in re.findall(self._toolchain.failed_line, self._text)}
+            if not lines or not lines <= set(range(canary.first_line, canary.last_line + 1)):
+                return "wrong answer", f"its second run, alike but for one test, failed elsewhere: {outcome[1]}", False
+        return PASSED
+
+    @property
+    def _tells_line(self) -> bool:
+        return bool(self._toolchain.failed_line) and not self._answered
+
+    def _all_pass(self, source: str) -> Outcome:
+        """Where chance could decide unseen, a program has to pass several times."""
+        return next((outcome for outcome in self._outcomes(source) if outcome != PASSED), PASSED)
+
+    def _any_passes(self, source: str) -> Outcome:
+        outcomes = []
+        for outcome in self._outcomes(source):
+            if outcome == PASSED or outcome[2]:
+                return outcome
+            outcomes.append(outcome)
+        return outcomes[-1]
+
+    def _outcomes(self, source: str) -> Iterator[Outcome]:
+        """One run's outcome, or several where the language does not tell the line of a failed test."""
+        self._answered = False
+        answer = self._ask_runtime(source)
+        if answer is not None:
+            self._answered = True
+            yield answer
+            for _ in range(_REPEATS - 1):
+                yield self._ask_runtime(source) or answer
+            return
+        with self._built(source) as (box, outcome):
+            if outcome is not None:
+                yield outcome
+                return
+            for _ in range(1 if self._toolchain.failed_line else _REPEATS):
+                step = self._execute(self._toolchain.run, box, b"")
+                self._text = step.text
+                yield self._failed(step) or PASSED
 
     def decide_by_output(self, program: str, task: dict[str, Any]) -> dict[str, Any]:
         rules = Rules(**task.get("comparison", {}))
@@ -142,15 +211,6 @@ class _Job:
                     break
         return verdict(self._runs, *(first or PASSED), outcomes.count("1"), total, outcomes.ljust(total, "-"))
 
-    def _once(self, source: str) -> Outcome:
-        answered = self._ask_runtime(source)
-        if answered is not None:
-            return answered
-        with self._built(source) as (box, outcome):
-            if outcome is None:
-                outcome = self._failed(self._execute(self._toolchain.run, box, b""))
-            return outcome or PASSED
-
     # --- building -----------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
@@ -161,8 +221,10 @@ class _Job:
             yield -1, files
             return
         box = self._worker.zygote.make_box(files or {self._name: _encode(source)})
-        yield box, None if files else self._build(box)
-        self._worker.zygote.remove_box(box)
+        try:
+            yield box, None if files else self._build(box)
+        finally:
+            self._worker.zygote.remove_box(box)
 
     @property
     def _name(self) -> str:
