@@ -59,8 +59,11 @@ class Template:
             raise OSError("the process can't be copied")
         return pid
 
-    def resume(self, name: str) -> None:
+    def resume(self, name: str, channel: int = -1) -> None:
         """In a copy, whose other descriptors are closed: become the program whose main class has this name.
+
+        Args:
+            channel: a descriptor that the program must not have; it is open as long as something may fail.
 
         Raises:
             OSError: a library of the runtime is gone.
@@ -71,6 +74,8 @@ class Template:
             os.dup2(opened, fd, inheritable=False)
             if opened != fd:
                 os.close(opened)
+        if channel >= 0:
+            os.close(channel)
         self._library.resume(name.encode())
 
 
