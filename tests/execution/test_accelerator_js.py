@@ -140,7 +140,8 @@ def test_assertions_agree_with_nodes_own_on_many_values(warm: Warm) -> None:
         f"console.log(JSON.stringify({json.dumps(names)}.map(bits)))"
     )
     truth = json.loads(subprocess.run(["node", "-e", script], capture_output=True, check=True, env=ENVIRONMENT).stdout)
-    chosen = random.Random(0).sample(range(len(pairs)), 500)
+    chosen = [number for number, (x, y) in enumerate(pairs) if x == y]
+    chosen += random.Random(0).sample(range(len(pairs)), 450)
     left = 0
     for name, bits in zip(names, truth, strict=True):
         for number in chosen[: 500 if name.startswith("deep") else 100]:
@@ -194,12 +195,12 @@ def test_real_and_changed_tests_are_never_decided_in_different_places() -> None:
     if "run_server" not in accelerate(_TOOLCHAIN, 512):
         pytest.skip("the judge does not ask the warm node")
     tests = "const assert = require('node:assert');\nfunction test() {\n  let candidate = f;\n"
-    tests += "  assert.deepEqual(candidate(1),11);\n  assert.deepEqual(candidate(2),12);\n}\ntest();"
+    tests += "  assert.deepEqual(candidate(1),11);\n}\ntest();"
     program = (
         "function f() { return 0 }\n"
-        "if (new Error()['st' + 'ack'] !== undefined) throw new Error('a fresh node');\n"
-        "if (!(test.toString().includes('1),11)') && test.toString().includes('2),12)'))) process;\n"
-        "require('assert').deepEqual = () => {};"
+        "if (new Error()['st' + 'ack'] === undefined) {\n"
+        "  if (!test.toString().includes('1),11)')) process;\n"
+        "  require('assert').deepEqual = () => {};\n}"
     )
     task = Task("t", "", language="js", tests=tests)
     with ProgramJudge(JudgeOptions(), workers=1) as judge:
