@@ -25,7 +25,7 @@ _PACKAGES = (
     *("unicode", "unicode/utf8", "unsafe"),
 )
 """What programs import; another package costs the time that this saves."""
-_COPY_AND_BUILD = 'cp -r "$1" "$GOCACHE" && shift && exec "$@"'
+_COPY_AND_BUILD = 'export GOCACHE="${GOCACHE:-$HOME/go-build}" && cp -r "$1" "$GOCACHE" && shift && exec "$@"'
 _SECONDS = 600.0
 
 
