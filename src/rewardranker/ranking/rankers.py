@@ -1,49 +1,50 @@
-"""Rankers: each gives every sample of a task a score; the highest-scored is its answer, equal scores share it.
+"""The rankers that run nothing: by a model's scores, by log-probability, by length or place, and sums of rankers.
 
-Scores of one ranker compare within a task; whether they compare across tasks depends on the ranker. Log-probabilities
-are those stored in the samples, under the model that drew them; for those of another model (the fine-tuned generator,
-on the policy's samples) compute them first and use `Precomputed`.
+Log-probabilities are those stored in the samples, under the model that drew them; for those of another model see
+`likelihood`, or compute them first and use `Precomputed`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+import time
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rewardranker.errors import DataError, ModelError
-from rewardranker.types import Ranking, Sample, Scorer, Task, Verdict
+from rewardranker.ranking.protocol import (
+    LOGPROBS,
+    SCORES,
+    VERDICTS,
+    Candidates,
+    Cost,
+    Ranker,
+    make_ranking,
+)
+from rewardranker.types import Ranking, Sample, Scorer, Verdict
 
 Floats = NDArray[np.float64]
-Candidates = Sequence[tuple[Task, Sequence[Sample]]]
-"""Tasks, each with its samples."""
-
-
-class Ranker(Protocol):
-    """Scores the samples of tasks, all tasks in one call so that a model sees large batches."""
-
-    @property
-    def name(self) -> str: ...
-
-    def rank(self, candidates: Candidates) -> list[Ranking]:
-        """One ranking a task, in order, with one score a sample, in order. No score is NaN."""
-        ...
 
 
 class _BySample:
     """A ranker whose score of a sample depends on that sample and its place alone."""
 
+    needs: frozenset[str] = frozenset()
+
     def __init__(self, name: str, score: Callable[[Sample, int], float]) -> None:
         self.name = name
+        self.cost = Cost()
         self._score = score
 
     def rank(self, candidates: Candidates) -> list[Ranking]:
-        return [
-            _ranking(task, samples, self.name, [self._score(sample, place) for place, sample in enumerate(samples)])
+        started = time.perf_counter()
+        rankings = [
+            make_ranking(task, samples, self.name, [self._score(sample, place) for place, sample in enumerate(samples)])
             for task, samples in candidates
         ]
+        self.cost = Cost(time.perf_counter() - started)
+        return rankings
 
 
 class Random(_BySample):
@@ -74,6 +75,8 @@ class MeanLogProbability(_BySample):
         DataError: no sample has token log-probabilities. Single samples without tokens score minus infinity.
     """
 
+    needs = frozenset({LOGPROBS})
+
     def __init__(self) -> None:
         super().__init__("mean_logprob", lambda sample, place: sample.mean_logprob)
 
@@ -84,6 +87,8 @@ class MeanLogProbability(_BySample):
 
 class SumLogProbability(_BySample):
     """Log-probability of a sample: the sum over its tokens. As `MeanLogProbability` in all else."""
+
+    needs = frozenset({LOGPROBS})
 
     def __init__(self) -> None:
         super().__init__("sum_logprob", lambda sample, place: sample.logprob if sample.token_logprobs else -np.inf)
@@ -99,6 +104,8 @@ class Precomputed(_BySample):
     Raises (from `rank`):
         DataError: a sample has no score, or NaN.
     """
+
+    needs = frozenset({SCORES})
 
     def __init__(self, name: str, scores: Mapping[tuple[str, int], float]) -> None:
         super().__init__(name, lambda sample, place: float(scores[sample.task_id, sample.sample_id]))
@@ -117,6 +124,8 @@ class Precomputed(_BySample):
 class Oracle(_BySample):
     """1 for a sample that passes, 0 for one that does not: the upper bound of every ranker."""
 
+    needs = frozenset({VERDICTS})
+
     def __init__(self, verdicts: Iterable[Verdict]) -> None:
         passed = Precomputed("oracle", {(v.task_id, v.sample_id): float(v.passed) for v in verdicts})
         super().__init__("oracle", passed._score)
@@ -132,8 +141,11 @@ class Reward:
     Equal completions of a task are scored once, so that they tie exactly whatever batch they would have been in.
     """
 
+    needs = frozenset({SCORES})
+
     def __init__(self, scorer: Scorer, name: str = "reward") -> None:
         self.name = name
+        self.cost = Cost()
         self._scorer = scorer
 
     def rank(self, candidates: Candidates) -> list[Ranking]:
@@ -142,6 +154,7 @@ class Reward:
         Raises:
             ModelError: the scorer gives another number of scores than it was asked for, or NaN.
         """
+        started = time.perf_counter()
         places: dict[tuple[str, str], int] = {}
         for task, samples in candidates:
             for sample in samples:
@@ -152,8 +165,9 @@ class Reward:
         if np.isnan(scores).any():
             prompt, completion = list(places)[int(np.isnan(scores).argmax())]
             raise ModelError(f"the scorer of '{self.name}' gave NaN, first for {(prompt + completion)[-80:]!r}")
+        self.cost = Cost(time.perf_counter() - started)
         return [
-            _ranking(task, samples, self.name, [scores[places[task.prompt, s.completion]] for s in samples])
+            make_ranking(task, samples, self.name, [scores[places[task.prompt, s.completion]] for s in samples])
             for task, samples in candidates
         ]
 
@@ -172,9 +186,15 @@ class Weighted:
             raise ValueError("Weighted needs at least one ranker with a weight other than 0")
         self._rankers = {ranker: float(weight) for ranker, weight in rankers.items() if weight}
         self._standardise = standardise
+        self.needs = frozenset[str]().union(*(ranker.needs for ranker in self._rankers))
         self.name = name or " + ".join(
             ranker.name if weight == 1 else f"{weight:g}*{ranker.name}" for ranker, weight in self._rankers.items()
         )
+
+    @property
+    def cost(self) -> Cost:
+        """That of all parts; what two of them share (programs run on the same tests) is counted for each."""
+        return sum((ranker.cost for ranker in self._rankers), Cost())
 
     def rank(self, candidates: Candidates) -> list[Ranking]:
         """Sum the rankings of all parts.
@@ -189,7 +209,7 @@ class Weighted:
                 with np.errstate(invalid="ignore"):  # inf - inf is refused with a message of its own
                     total[place] = total[place] + weight * (standardised(scores) if self._standardise else scores)
         return [
-            _ranking(task, samples, self.name, scores)
+            make_ranking(task, samples, self.name, scores)
             for (task, samples), scores in zip(candidates, total, strict=True)
         ]
 
@@ -202,14 +222,6 @@ def standardised(scores: Floats) -> Floats:
     values = scores[finite]
     deviation = values.std() if values.max() > values.min() else 1.0
     return np.where(finite, (scores - values.mean()) / deviation if values.max() > values.min() else 0.0, scores)
-
-
-def _ranking(task: Task, samples: Sequence[Sample], name: str, scores: Iterable[float]) -> Ranking:
-    values = tuple(float(score) for score in scores)
-    for sample, value in zip(samples, values, strict=True):
-        if np.isnan(value):
-            raise DataError(f"ranker '{name}' has no number for task '{task.task_id}' sample {sample.sample_id}: NaN")
-    return Ranking(task.task_id, name, tuple(sample.sample_id for sample in samples), values)
 
 
 def _require_logprobs(candidates: Candidates, name: str) -> None:
