@@ -98,7 +98,7 @@ class SamplingOptions(Options):
 
 class JudgeOptions(Options):
     timeout: Annotated[float, Field(gt=0)] = 5.0
-    """CPU seconds a program may use; the wall clock is bounded at twice that and a second."""
+    """CPU seconds a program may use; the wall clock is bounded at a second more."""
     memory_mb: Positive = 512
     """Address space of a program beyond the interpreter's own."""
     output_kb: Positive = 1024

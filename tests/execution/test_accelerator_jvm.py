@@ -6,7 +6,6 @@ import json
 import os
 import struct
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 
 from rewardranker.execution import languages, programs
-from rewardranker.execution.accelerators import java, jvm, scala
+from rewardranker.execution.accelerators import java, scala
 from rewardranker.execution.languages import Toolchain
 
 DATA = Path(os.environ.get("REWARDRANKER_DATA", "/work/shared/data")) / "multipl-e"
@@ -316,92 +315,3 @@ def test_a_program_starts_from_the_archive(code: str, tmp_path: Path) -> None:
     ).stdout
     loaded = [line for line in log.splitlines() if " source: " in line]
     assert len([line for line in loaded if "shared objects file" in line]) > 0.95 * len(loaded) > 300
-
-
-# --- a virtual machine that is copied for each program ---------------------------------------------------------------
-
-COPIES = """
-import json, os, sys
-sys.path.insert(0, sys.argv[1])
-from rewardranker.execution.sandbox.template import Template, TemplateSpec
-template = Template(TemplateSpec(**json.loads(sys.argv[2])))
-for name in sys.argv[3:]:
-    end, write = os.pipe()
-    pid = template.fork()
-    if pid == 0:
-        os.dup2(write, 1)
-        os.dup2(write, 2)
-        os.closerange(3, 4096)
-        template.resume(name)
-    os.close(write)
-    with open(end) as file:
-        text = file.read()
-    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    print(json.dumps([status, text]), flush=True)
-"""
-COPIED = {
-    "Right": 'System.out.println("ok");',
-    "Wrong": "assert false;",
-    "Leaves": 'System.setProperty("mark", "1"); Integer.getInteger("mark"); throw new RuntimeException();',
-    "Finds": 'System.out.println(System.getProperty("mark"));',
-    "Exits": "System.exit(3);",
-    "Threads": "Thread t = new Thread(() -> System.out.println(1)); t.start(); t.join(); "
-    "new Thread(() -> System.exit(4)).start();",
-    "Fills": "java.util.List<byte[]> l = new java.util.ArrayList<>(); while (true) l.add(new byte[1 << 20]);",
-    "Collects": "long n = 0; for (int i = 0; i < 3000; i++) n += new byte[1 << 20].length; System.out.println(n);",
-    "Recurses": "main(args);",
-    "Computes": "long n = 0; for (int i = 0; i < 300000000; i++) n += i % 7; System.out.println(n);",
-    "Null": "String s = args.length == 0 ? null : args[0]; s.length();",
-}
-
-
-@pytest.fixture(scope="module")
-def copies(tmp_path_factory: pytest.TempPathFactory, javac: Compiler) -> dict[str, tuple[int, str]]:
-    """Exit status and output of each of `COPIED` and some odd ones, in copies of one machine, one after the other."""
-    overrides = usable("java")[1]
-    folder = Path(overrides["server"]["argv"][-3])
-    spec = jvm.template_spec(overrides["run"][0], folder, ["-ea", "-Xmx64m"], [str(folder)], java.TRAINING)
-    if spec is None:
-        pytest.skip("no C compiler, or a JDK that the template was not tried with")
-    classes = tmp_path_factory.mktemp("classes")
-    for name, body in COPIED.items():
-        source = f"class {name} {{ public static void main(String[] args) throws Exception {{ {body} }} }}"
-        for file, content in javac.files(source, f"{name}.java").items():
-            (classes / file).write_bytes(content)
-    for file, content in javac.files("class Hidden { static void main(String[] args) {} }", "Hidden.java").items():
-        (classes / file).write_bytes(content)
-    spec["options"] = [option.replace("=/box:", f"={classes}:") for option in spec["options"]]
-    names = [*COPIED, "Hidden", "Missing", "Right"]
-    package = str(Path(jvm.__file__).parents[3])
-    done = subprocess.run(
-        [sys.executable, "-c", COPIES, package, json.dumps(spec), *names],
-        capture_output=True, text=True, timeout=100, env={"LANG": "C.UTF-8"},
-    )  # fmt: skip
-    answers = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(answers) == len(names), done.stderr
-    return {name: tuple(answer) for name, answer in zip(names, answers, strict=True)}
-
-
-@pytest.mark.parametrize(
-    ("name", "status", "output"),
-    [
-        ("Right", 0, "ok\n"),
-        ("Wrong", 1, 'Exception in thread "main" java.lang.AssertionError\n\tat Wrong.main('),
-        ("Leaves", 1, 'Exception in thread "main" java.lang.RuntimeException'),
-        ("Finds", 0, "null\n"),
-        ("Exits", 3, ""),
-        ("Threads", 4, "1\n"),
-        ("Fills", 1, 'Exception in thread "main" java.lang.OutOfMemoryError: Java heap space'),
-        ("Collects", 0, f"{3000 << 20}\n"),
-        ("Recurses", 1, 'Exception in thread "main" java.lang.StackOverflowError'),
-        ("Computes", 0, f"{sum(range(7)) * (300000000 // 7) + sum(range(300000000 % 7))}\n"),
-        ("Null", 1, 'Exception in thread "main" java.lang.NullPointerException'),
-        ("Hidden", 1, "Error: Main method not found in class Hidden"),
-        ("Missing", 1, "Error: Could not find or load main class Missing"),
-    ],
-)
-def test_a_copy_of_the_machine_ends_as_the_java_command_does(
-    copies: dict[str, tuple[int, str]], name: str, status: int, output: str
-) -> None:
-    assert copies[name][0] == status, copies[name]
-    assert copies[name][1].startswith(output)

@@ -328,7 +328,7 @@ class ProgramJudge:
     def _patience(self, worker: WorkerProcess) -> float:
         slot = self._slots.get(worker.tickets[0])
         runs = max(1, len(slot.task.inputs)) if slot else 1
-        return 60 + runs * (11 * (2 * self._timeout + 1) + 5)
+        return 60 + runs * (11 * (self._timeout + 1) + 5)
 
     def _settle(self, worker: WorkerProcess, message: dict[str, Any], waiting: deque[_Slot]) -> None:
         ticket = worker.tickets.popleft()

@@ -7,7 +7,7 @@ STATUS_MEANINGS: dict[str, str] = {
     "wrong answer": "a test does not hold: a false assertion, other output, or a result the test can't work with",
     "exception": "the program raised an exception, on loading or when called",
     "compile error": "the program does not compile",
-    "timeout": "it used more CPU seconds than allowed, or twice that and a second on the wall clock",
+    "timeout": "it used more CPU seconds than allowed, or a second more than that on the wall clock",
     "out of memory": "it asked for more memory than allowed",
     "output limit": "it printed, returned or wrote to a file more than allowed",
     "exited": "it ended (sys.exit, os._exit, exit code of a whole program) before the tests had their answers",

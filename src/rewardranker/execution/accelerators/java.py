@@ -14,8 +14,8 @@ from rewardranker.execution.languages import Toolchain
 from rewardranker.execution.prepared import prepared
 
 _SOURCES = ("CompileServer.java", "JavaCompiler.java", "CommonClasses.java")
-TRAINING = "rewardranker.CommonClasses"
-"""What a machine runs before it is archived, or copied."""
+_TRAINING = "rewardranker.CommonClasses"
+"""What a machine runs before it is archived."""
 _HEAP_MB = 256
 
 
@@ -31,16 +31,13 @@ def accelerate(found: Toolchain, memory_mb: int) -> dict[str, Any]:
     # The archive depends on the heap's size, through the width of the pointers in its objects.
     key = [
         found.version,
-        jvm.digest(
-            java, __file__, jvm.__file__, *libraries, *(jvm.SERVERS / name for name in (*_SOURCES, "template.c"))
-        ),
+        jvm.digest(java, __file__, jvm.__file__, *libraries, *(jvm.SERVERS / name for name in _SOURCES)),
         str(memory_mb),
     ]
 
     def build(folder: Path) -> None:
         jvm.compile_java(found.programs["javac"], folder, *_SOURCES)
-        jvm.make_template_library(java, found.version, folder)
-        jvm.make_archive(java, folder, memory_mb, tuples, ["-ea", "-cp", str(folder), TRAINING], libraries)
+        jvm.make_archive(java, folder, memory_mb, tuples, ["-ea", "-cp", str(folder), _TRAINING], libraries)
 
     folder = prepared("java", key, build)
     run = [java, *jvm.run_flags(jvm.archive_in(folder), memory_mb)]

@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
-import shutil
 import subprocess
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from rewardranker.errors import SandboxError
-from rewardranker.execution.sandbox.namespaces import BOX
 
 SERVERS = Path(__file__).parents[1] / "sandbox" / "servers"
 QUIET = ("-XX:ActiveProcessorCount=1", "-XX:-UsePerfData")
@@ -26,7 +22,6 @@ SERVER_FLAGS = (*QUIET, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xss1m")
 COLLECTOR = "-XX:+UseG1GC"
 """Only with this collector does a JVM 17 take the objects of an archive, which are a third of its start."""
 _ARCHIVE = "classes.jsa"
-_TEMPLATE = "template.so"
 _SECONDS = 300.0
 
 
@@ -118,42 +113,3 @@ def compile_java(javac: str, folder: Path, *sources: str, class_path: str = "") 
 def real(program: str) -> str:
     """An executable without the links to it: they are not the same inside and outside a sandbox."""
     return os.path.realpath(program)
-
-
-def make_template_library(java: str, version: str, folder: Path) -> None:
-    """Compile `servers/template.c`; leaves nothing where there is no C compiler, or a JDK that it was not tried with.
-
-    From Java 22 on, `main` need not be static, which the template does not know.
-    """
-    major = re.match(r"\S+ (\d+)", version)
-    compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
-    include = Path(java).parents[1] / "include"
-    if compiler is None or not (include / "jni.h").exists() or not major or not 17 <= int(major[1]) <= 21:
-        return
-    # Checked `longjmp` takes a jump to another stack, which going on there is, for a mistake.
-    flags = ["-O2", "-fPIC", "-shared", "-U_FORTIFY_SOURCE", f"-I{include}", f"-I{include / 'linux'}"]
-    command = [compiler, *flags, str(SERVERS / "template.c"), "-o", str(folder / _TEMPLATE), "-ldl", "-lpthread"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS)
-    if done.returncode != 0:
-        raise SandboxError(f"{compiler} can't compile the judge's own template.c: {done.stderr[-500:]}")
-
-
-def template_spec(
-    java: str, folder: Path, flags: list[str], class_path: list[str], training: str
-) -> dict[str, Any] | None:
-    """A `sandbox.template.TemplateSpec` for a prepared folder; None where it has no library.
-
-    Args:
-        flags: the program's own, its heap's size among them.
-        class_path: libraries, and last the folder of the training class; the program's own folder comes before.
-    """
-    runtime = Path(java).parents[1] / "lib" / "server" / "libjvm.so"
-    if not (folder / _TEMPLATE).exists() or not runtime.exists():
-        return None
-    path = ":".join([BOX, *class_path])
-    return {
-        "library": str(folder / _TEMPLATE),
-        "runtime": str(runtime),
-        "options": [*QUIET, "-Xms32m", "-XX:+UseSerialGC", f"-Duser.dir={BOX}", *flags, f"-Djava.class.path={path}"],
-        "training": training,
-    }

@@ -13,7 +13,9 @@ from . import process
 from .candidate import NO_MEMORY
 
 _DETAIL = 500
-_MOST_PATIENCE = 3
+_WALL_MARGIN = 1.0
+"""Wall-clock seconds beyond the CPU limit."""
+_MOST_PATIENCE = 8
 """On a loaded machine the wall limit is stretched by the time spent waiting for a processor, at most so many times."""
 
 
@@ -45,6 +47,7 @@ class Run:
         self.was_alive = True
         self.out_of_memory = False
         """Whether the kernel killed it because its control group was full."""
+        self._delays: dict[int, float] = {}
         self._cpu_seconds = process.tree_cpu_seconds if tree else process.cpu_seconds
 
     def remaining(self) -> float:
@@ -53,10 +56,11 @@ class Run:
             cpu = self.timeout - self._cpu_seconds(self.pid)
         except OSError:
             cpu = self.timeout
-        limit = 2 * self.timeout + 1
+        limit = self.timeout + _WALL_MARGIN
         wall = self.start + limit - time.monotonic()
-        if wall <= 0:
-            wall += min(process.run_delay(self.pid), limit * (_MOST_PATIENCE - 1))
+        if wall < limit / 2:
+            self._delays |= process.run_delays(self.pid)
+            wall += min(sum(self._delays.values()), limit * (_MOST_PATIENCE - 1))
         return min(cpu, wall)
 
     def ended(self, status: int, cpu: float, peak: float, survivors: int, was_alive: bool) -> None:

@@ -142,13 +142,22 @@ def counts_tasks_by_namespace() -> bool:
     return (int(major), int("".join(c for c in minor if c.isdigit()) or 0)) >= (5, 14)
 
 
-def run_delay(pid: int) -> float:
-    """Seconds that a process was ready to run but waited for a processor; 0 where the kernel does not count them."""
-    try:
-        with open(f"/proc/{pid}/schedstat") as file:
-            return int(file.read().split()[1]) / 1e9
-    except (OSError, IndexError, ValueError):
-        return 0.0
+def run_delays(pid: int) -> dict[int, float]:
+    """Seconds that a live process and each of its live descendants (the thread that waited longest) was ready to run
+    but waited for a processor; nothing where the kernel does not count them."""
+    delays: dict[int, float] = {}
+    todo = [pid]
+    while todo:
+        now = todo.pop()
+        todo += _children(now)
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            delays[now] = max(_run_delay(now, task) for task in os.listdir(f"/proc/{now}/task"))
+    return delays
+
+
+def _run_delay(pid: int, task: str) -> float:
+    with open(f"/proc/{pid}/task/{task}/schedstat") as file:
+        return int(file.read().split()[1]) / 1e9
 
 
 def kill_children() -> list[tuple[int, int, Any]]:
