@@ -9,7 +9,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from rewardranker.errors import ConfigError
-from rewardranker.tasks import evalplus, humaneval, mbpp, multipl_e
+from rewardranker.tasks import (
+    acecode,
+    apps,
+    bigcodebench,
+    code_contests,
+    evalplus,
+    humaneval,
+    livecodebench,
+    mbpp,
+    multipl_e,
+)
 from rewardranker.types import Task
 
 
@@ -52,6 +62,15 @@ class Benchmark:
         return variant, file or None
 
 
+def _refuse(parse: Callable[[str], object]) -> Callable[[str], None]:
+    """A check that only asks whether a variant can be parsed."""
+
+    def check(variant: str) -> None:
+        parse(variant)
+
+    return check
+
+
 BENCHMARKS: dict[str, Benchmark] = {
     benchmark.name: benchmark
     for benchmark in (
@@ -73,5 +92,23 @@ BENCHMARKS: dict[str, Benchmark] = {
             ("humaneval-LANGUAGE", "mbpp-LANGUAGE"),
             multipl_e.check_variant,
         ),
+        Benchmark(
+            "livecodebench",
+            livecodebench.livecodebench_tasks,
+            "LiveCodeBench",
+            ("release_v6", "v6", "@FROM..TO"),
+            _refuse(livecodebench.selection),
+        ),
+        Benchmark("apps", apps.apps_tasks, "APPS", apps.SPLITS),
+        Benchmark("taco", apps.taco_tasks, "TACO", apps.SPLITS),
+        Benchmark(
+            "code-contests",
+            code_contests.code_contests_tasks,
+            "CodeContests",
+            (*code_contests.SPLITS, *(f"test-{language}" for language in code_contests.LANGUAGES)),
+            _refuse(code_contests.parse_variant),
+        ),
+        Benchmark("bigcodebench", bigcodebench.bigcodebench_tasks, "BigCodeBench", bigcodebench.VARIANTS),
+        Benchmark("acecode", lambda _, file: acecode.acecode_tasks(file), "AceCode-87K"),
     )
 }

@@ -47,11 +47,13 @@ class LeftOut:
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self._first: dict[str, str] = {}
         self.reasons: Counter[str] = Counter()
 
-    def row(self, reason: str) -> None:
+    def row(self, reason: str, where: str) -> None:
         self.reasons[reason] += 1
+        self._first.setdefault(reason, where)
 
     def tell(self) -> None:
         for reason, count in self.reasons.items():
-            _log.warning("%s: %d rows left out: %s", self._name, count, reason)
+            _log.warning("%s: %d rows left out: %s (the first: %s)", self._name, count, reason, self._first[reason])
