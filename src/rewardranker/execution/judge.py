@@ -27,7 +27,7 @@ from typing import Any
 from rewardranker.config import JudgeOptions
 from rewardranker.errors import DataError, SandboxError
 from rewardranker.execution import languages, levels
-from rewardranker.execution.items import TaskTexts
+from rewardranker.execution.items import PYTHON, TaskTexts
 from rewardranker.execution.language_examples import EXAMPLES
 from rewardranker.execution.workers import WorkerProcess, default_workers
 from rewardranker.types import Sample, StdioTest, Task, Verdict
@@ -41,6 +41,8 @@ _REMEMBERED = 1 << 16
 """Distinct (program, tests) whose verdicts are kept for equal ones to come."""
 _START_SECONDS = 60.0
 _ALONE_SECONDS = 180.0
+_COMPILED_SECONDS = 1800.0
+"""After so long a worker that compiles is held to hang: several ways to compile, each twice, on a busy machine."""
 
 
 class IsolationWarning(UserWarning):
@@ -328,6 +330,8 @@ class ProgramJudge:
     def _patience(self, worker: WorkerProcess) -> float:
         slot = self._slots.get(worker.tickets[0])
         runs = max(1, len(slot.task.inputs)) if slot else 1
+        if slot and self._texts.toolchain(slot.task) != PYTHON:
+            return _COMPILED_SECONDS + runs * 100 * (self._timeout + 1)
         return 60 + runs * (11 * (self._timeout + 1) + 5)
 
     def _settle(self, worker: WorkerProcess, message: dict[str, Any], waiting: deque[_Slot]) -> None:

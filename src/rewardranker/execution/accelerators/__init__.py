@@ -10,7 +10,7 @@ from typing import Any
 
 from rewardranker.execution.languages import Toolchain
 
-_MODULES = {"java": "java", "scala": "scala", "js": "javascript"}
+_MODULES = {"cpp": "cpp", "go": "go", "java": "java", "js": "javascript", "scala": "scala", "ts": "typescript"}
 """Language code -> module here."""
 
 

@@ -1,4 +1,4 @@
-"""TypeScript programs compiled by a compiler that stays warm (`sandbox/servers/typescript.mjs`).
+"""TypeScript programs compiled by a compiler that stays warm (`sandbox/servers/typescript.mjs`), run as JavaScript.
 
 Needs the npm package `typescript`, version 7: the one behind the `tsc` that was found.
 
@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from rewardranker.execution.accelerators import javascript
 from rewardranker.execution.languages import Toolchain
 
 _SERVER = Path(__file__).parents[1] / "sandbox" / "servers" / "typescript.mjs"
@@ -29,10 +30,11 @@ def accelerate(found: Toolchain, memory_mb: int) -> dict[str, Any]:
     if not re.search(r"\btsc 7\.", found.version) or not all((package / name).is_file() for name in _INTERFACE):
         return {}
     return {
+        **javascript.accelerate(found, memory_mb),
         "server": {
             "argv": [found.programs["node"], "--single-threaded", str(_SERVER), str(package)],
             "environment": {"GOMAXPROCS": "2"},
             "memory_mb": _MEMORY_MB,
             "requests": _REQUESTS,
-        }
+        },
     }

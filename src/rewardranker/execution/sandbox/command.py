@@ -104,6 +104,10 @@ Outcome = tuple[str, str, bool]
 """Status, detail, and whether something else than the program may be the cause."""
 
 
+class _CantSay(Exception):
+    """The warm runtime leaves the program to a process of its own."""
+
+
 def judge_program(worker: Worker, item: dict[str, Any]) -> dict[str, Any]:
     """Decide one program: the fields of a `Verdict`.
 
@@ -127,16 +131,31 @@ class _Job:
         self._rules = ExitRules(**toolchain.exit_rules)
         self._main = main
         self._runs: list[Run | Usage] = []
+        self._warm = toolchain.run_server is not None
+        """Whether the warm runtime is asked."""
         self._answered = False
         """Whether the warm runtime decided the last run."""
         self._text = ""
         """What the last run printed."""
 
     def decide_by_exit(self, program: str, tests: str, canary: Canary | None) -> dict[str, Any]:
+        try:
+            outcome = self._decide(program, tests, canary)
+        except _CantSay:
+            self._warm = False
+            outcome = self._decide(program, tests, canary)
+        return verdict(self._runs, *outcome, int(outcome == PASSED), 1)
+
+    def _decide(self, program: str, tests: str, canary: Canary | None) -> Outcome:
+        """
+        Raises:
+            _CantSay: the warm runtime leaves a run to a process of its own. Then all runs are left to such: a program can
+                tell the two apart, and could have only its canary left over, to fail there on purpose.
+        """
         outcome = self._all_pass(f"{program}\n{tests}")
         if outcome == PASSED and canary is not None:
             outcome = self._with_canary(f"{program}\n{canary.tests}", program.count("\n") + 1, canary)
-        return verdict(self._runs, *outcome, int(outcome == PASSED), 1)
+        return outcome
 
     def _with_canary(self, source: str, before: int, canary: Canary) -> Outcome:
         """What a program that has passed is worth.
@@ -177,12 +196,9 @@ class _Job:
     def _outcomes(self, source: str) -> Iterator[Outcome]:
         """One run's outcome, or several where the language does not tell the line of a failed test."""
         self._answered = False
-        answer = self._ask_runtime(source)
-        if answer is not None:
+        if self._warm:
             self._answered = True
-            yield answer
-            for _ in range(_REPEATS - 1):
-                yield self._ask_runtime(source) or answer
+            yield self._ask_runtime(source)
             return
         with self._built(source) as (box, outcome):
             if outcome is not None:
@@ -239,13 +255,25 @@ class _Job:
             return "compile error", answer[1:].decode("utf-8", "replace").strip()[:_SHOWN], False
         return None
 
-    def _ask_runtime(self, source: str) -> Outcome | None:
-        """What the warm runtime says of the program; None where there is none or it can't say."""
-        answer = self._ask(self._toolchain.run_server, source)
+    def _ask_runtime(self, source: str) -> Outcome:
+        """What the warm runtime says of the program, compiled by the warm compiler where the language has one.
+
+        Raises:
+            _CantSay: one of them can't say.
+        """
+        program = source
+        if self._toolchain.builds:
+            files = self._ask_compiler(source)
+            if isinstance(files, tuple):
+                return files
+            if files is None:
+                raise _CantSay
+            program = next(iter(files.values())).decode("utf-8", "surrogatepass")
+        answer = self._ask(self._toolchain.run_server, program)
         if answer[:1] != b"\0":
-            return None
+            raise _CantSay
         status, _, detail = answer[1:].decode("utf-8", "replace").partition("\n")
-        return status, _end(detail), False
+        return PASSED if status == "passed" else (status, _end(detail), False)
 
     def _ask(self, spec: dict[str, Any] | None, source: str) -> bytes:
         if spec is None:

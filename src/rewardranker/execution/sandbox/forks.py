@@ -33,7 +33,11 @@ class ZygoteProcess:
 
     def __init__(self, options: dict[str, Any], number: int = 0) -> None:
         ours, theirs = socket.socketpair()
-        own = {**options, "worker": os.getpid() + number * process.PIDS, "user_tasks": process.user_tasks()}
+        folder = os.path.join(options["folder"], str(number))
+        os.mkdir(folder)
+        os.chmod(folder, 0o711)
+        own = {**options, "folder": folder, "worker": os.getpid() + number * process.PIDS}
+        own["user_tasks"] = process.user_tasks()
         self._timeout = options["timeout"]
         self._memory = options["memory_mb"] * 2**20
         self._kills = 0
