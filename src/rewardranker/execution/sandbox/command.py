@@ -149,8 +149,8 @@ class _Job:
     def _decide(self, program: str, tests: str, canary: Canary | None) -> Outcome:
         """
         Raises:
-            _CantSay: the warm runtime leaves a run to a process of its own. Then all runs are left to such: a program can
-                tell the two apart, and could have only its canary left over, to fail there on purpose.
+            _CantSay: the warm runtime leaves a run to a process of its own. Then all runs are left to such: a program
+                can tell the two apart, and could have only its canary left over, to fail there on purpose.
         """
         outcome = self._all_pass(f"{program}\n{tests}")
         if outcome == PASSED and canary is not None:
