@@ -19,9 +19,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from rewardranker.calling import run_calls_to_file
 from rewardranker.config import EvaluationOptions, JudgeOptions
 from rewardranker.evaluation import evaluate
-from rewardranker.executing import judge_generated_tests, run_calls_to_file, usable_tests
+from rewardranker.executing import judge_generated_tests, usable_tests
 from rewardranker.execution import judge_to_file, open_judge
 from rewardranker.progress import Progress
 from rewardranker.ranking.by_tests import B4, CodeT, MaxPass, TestOutcomes

@@ -1,35 +1,33 @@
-"""Programs run for rankers: on generated tests, and on inputs to see what they return.
+"""Programs run for rankers, and tests written for them: whatever `Ranker.needs` names beside the samples.
 
 All of it goes through a `Judge`, with the isolation that it gives. Long steps write files that a second call goes on
-with. Not guaranteed: the value of a call that comes after several that never end (see `restarts`).
+with. Not guaranteed: the outcome of a test that comes after several that end a program (see `GoingOn`).
 """
 
 from __future__ import annotations
 
+import ast
 import itertools
-import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence, Set
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from rewardranker.calling import run_calls_to_file
 from rewardranker.errors import DataError, RunDirectoryError, SandboxError
 from rewardranker.execution import judge_to_file
 from rewardranker.progress import Silent
-from rewardranker.ranking.generated_tests import GeneratedTests
-from rewardranker.ranking.outputs import ProgramOutputs
-from rewardranker.runs import RecordLog
-from rewardranker.types import Judge, ProgressReporter, Sample, Task, Verdict
+from rewardranker.ranking import GeneratedTests, ProgramOutputs, TestOutcomes, extract_calls, extract_tests
+from rewardranker.ranking.protocol import GENERATED_TESTS, OUTCOMES, OUTPUTS
+from rewardranker.ranking.shown_tests import first_test, given_calls
+from rewardranker.runs import RecordLog, read_records
+from rewardranker.types import Judge, ProgressReporter, Sample, Sampler, Task, Verdict
 
 RESTARTS = 5
 """How often a program is started again behind a test or call that ended it."""
+CALLS = 50
+"""Inputs a task on which programs' outputs are compared."""
 _BATCH = 256
-_WIDTH = 24
-"""Characters of a value that are shown; longer ones are cut and end in a digest of the whole."""
-_DETAIL = 480
-"""Characters that surely fit a verdict's detail."""
-_DIES = ("timeout", "out of memory", "output limit", "exited", "crashed", "broken channel")
-"""Statuses of a program that may have ended on one call among several."""
 
 
 # --- generated tests --------------------------------------------------------------------------------------------
@@ -145,160 +143,152 @@ def _joined(first: Verdict, rest: Verdict) -> Verdict:
     return replace(first, outcomes=outcomes, tests_passed=outcomes.count("1"), seconds=first.seconds + rest.seconds)
 
 
-# --- what programs return ---------------------------------------------------------------------------------------
+# --- tests that tasks show ----------------------------------------------------------------------------------------
 
 
-def run_calls_to_file(
+def judge_first_tests(
     tasks: Iterable[Task],
     samples: Sequence[Sample],
-    calls: Mapping[str, Sequence[str]],
     output: str | Path,
     judge: Judge,
     progress: ProgressReporter | None = None,
-    width: int = _WIDTH,
 ) -> dict[str, Any]:
-    """What each program returns for each call of its task, into a file of `ProgramOutputs`, in the samples' order.
+    """Verdicts of samples on the first test that their task shows, into a file that a second call goes on with.
 
-    Tasks without calls are left out. A second call goes on with the file.
+    Samples of tasks that show none are left out. Returns and raises as `execution.judge_to_file`.
+    """
+    shown = [part for task in tasks if (part := first_test(task)) is not None]
+    ids = {task.task_id for task in shown}
+    return judge_to_file(shown, [s for s in samples if s.task_id in ids], output, judge, progress)
+
+
+# --- tests written by a model -------------------------------------------------------------------------------------
+
+
+def write_tests_to_file(
+    tasks: Sequence[Task],
+    sampler: Sampler,
+    n: int,
+    output: str | Path,
+    judge: Judge,
+    progress: ProgressReporter | None = None,
+) -> list[GeneratedTests]:
+    """Have a model write tests of each task, as CodeT does (arXiv 2207.10397, section 3.1).
+
+    The prompt is the task's with `pass` for a body, a comment that asks for checks of the function, and `assert`. A
+    second call goes on with the file.
 
     Args:
-        calls: by task id: calls of the entry point with literal arguments, as `extract_calls` gives them.
-
-    Returns:
-        `programs` (rows), `executions`, `calls` and `without_value` (of those calls).
+        n: texts a task; of each, five statements count.
 
     Raises:
-        RunDirectoryError: the file has rows of other samples or calls.
-        DataError, SandboxError: as `Judge.judge`.
+        DataError: a task has no entry point, so there is nothing that tests could call.
+        RunDirectoryError: the file has tests of other tasks.
     """
-    by_id = {task.task_id: task for task in tasks if calls.get(task.task_id)}
-    items = [(by_id[s.task_id], s) for s in samples if s.task_id in by_id]
+    for task in tasks:
+        if not task.entry_point:
+            raise DataError(f"task '{task.task_id}' has no entry_point: no tests can be written for it")
     progress = progress or Silent()
-    figures = {"programs": 0, "executions": 0, "calls": 0, "without_value": 0}
-    with RecordLog(output, ProgramOutputs) as log:
-        for row, (task, sample) in itertools.zip_longest(log.read(), items[: len(log)]):
-            expected = (task.task_id, sample.sample_id, tuple(calls[task.task_id])) if task else None
-            if expected != (row.task_id, row.sample_id, row.calls):
-                raise RunDirectoryError(f"{output} has rows of other samples or calls: choose another file")
-            _count(figures, row)
-        progress.start("run", len(items), "programs", len(log))
-        while len(log) < len(items):
-            batch = items[len(log) : len(log) + _BATCH]
-            rows = run_calls(batch, calls, judge, width)
-            log.append(rows)
-            for row in rows:
-                _count(figures, row)
-            progress.update(len(log))
+    with RecordLog(output, GeneratedTests) as log:
+        known = list(log.read())
+        if [row.task_id for row in known] != [task.task_id for task in tasks[: len(known)]]:
+            raise RunDirectoryError(f"{output} has tests of other tasks: choose another file")
+        progress.start("write tests", len(tasks), "tasks", len(known))
+        rest = list(tasks[len(known) :])
+        for task, drawn in zip(rest, sampler.sample([_asking(task) for task in rest], n), strict=True):
+            texts = [sample.text for sample in drawn]
+            found = extract_tests(task.task_id, texts, task.entry_point or "")
+            known.append(usable_tests(task, found, judge))
+            log.append(known[-1:])
+            progress.update(len(known), tests=len(found.tests))
         progress.finish()
-    return figures
+    return known
 
 
-def _count(figures: dict[str, int], row: ProgramOutputs) -> None:
-    figures["programs"] += 1
-    figures["executions"] += row.programs
-    figures["calls"] += len(row.calls)
-    figures["without_value"] += sum(not text or text.startswith("!") for text in row.outputs)
+def _asking(task: Task) -> Task:
+    """A task whose completion is tests. There is no space after `assert`: tokenizers join it with the next word."""
+    prompt = task.prompt.rstrip() + "\n"
+    if task.language == "python" and _is_head(prompt):
+        prompt += "    pass\n"
+    prompt += f"\n# check the correctness of {task.entry_point}\nassert"
+    return Task(task.task_id, prompt, language=task.language)
 
 
-def run_calls(
-    items: Sequence[tuple[Task, Sample]], calls: Mapping[str, Sequence[str]], judge: Judge, width: int = _WIDTH
-) -> list[ProgramOutputs]:
-    """What each program returns for each call of its task.
-
-    The judge's verdicts carry no values, so a `check` gathers the texts of many of them and fails with them as its
-    message. Where a program ends before, the halves of the calls are run, until `RESTARTS` ends; what was not run by
-    then is an empty text.
-
-    A value's text is its `repr` with sets and dicts in a fixed order; a long one is cut and ends in a digest. `!Name`
-    is an exception, `!timeout` and the like an end, `<object>` a value that is not plain data.
-    """
-    size = max(1, (_DETAIL - 20) // (width + 1))
-    outputs = [[""] * len(calls[task.task_id]) for task, _ in items]
-    runs, ends, seconds = [0] * len(items), [0] * len(items), [0.0] * len(items)
-    waiting = [
-        (i, range(start, min(start + size, len(calls[task.task_id]))))
-        for i, (task, _) in enumerate(items)
-        for start in range(0, len(calls[task.task_id]), size)
-    ]
-    made: dict[tuple[str, range], Task] = {}
-    while waiting:
-        pairs = []
-        for i, places in waiting:
-            task, sample = items[i]
-            key = (task.task_id, places)
-            if key not in made:
-                made[key] = _gathering(task, [calls[task.task_id][place] for place in places], width)
-            pairs.append((made[key], sample))
-        split: list[tuple[int, range]] = []
-        for (i, places), verdict in zip(waiting, judge.judge(pairs), strict=True):
-            runs[i] += not verdict.cached
-            seconds[i] += 0.0 if verdict.cached else verdict.seconds
-            texts = _gathered(verdict, len(places))
-            if texts is None and verdict.status in _DIES and len(places) > 1:
-                ends[i] += 1
-                half = len(places) // 2
-                split += [(i, places[:half]), (i, places[half:])]
-                continue
-            ends[i] += texts is None and verdict.status in _DIES
-            for place, text in zip(places, texts or [f"!{verdict.status}"] * len(places), strict=True):
-                outputs[i][place] = text
-        waiting = [(i, places) for i, places in split if ends[i] <= RESTARTS]
-    return [
-        ProgramOutputs(task.task_id, sample.sample_id, tuple(calls[task.task_id]), tuple(texts), count, round(took, 6))
-        for (task, sample), texts, count, took in zip(items, outputs, runs, seconds, strict=True)
-    ]
-
-
-_LINE = "assert 0, joined"
-_CHECK = """
-import hashlib
-
-PLAIN = (type(None), bool, int, float, complex, str, bytes)
-
-def show(value, depth=0):
-    kind = type(value)
-    if kind in PLAIN:
-        return repr(value)
-    if depth > 20:
-        return "<deep>"
-    if kind in (list, tuple):
-        items = ", ".join([show(item, depth + 1) for item in value])
-        return f"[{items}]" if kind is list else f"({items},)" if len(value) == 1 else f"({items})"
-    if kind in (set, frozenset):
-        return kind.__name__ + "{" + ", ".join(sorted([show(item, depth + 1) for item in value])) + "}"
-    if kind is dict:
-        items = [show(key, depth + 1) + ": " + show(item, depth + 1) for key, item in value.items()]
-        return "{" + ", ".join(sorted(items)) + "}"
-    return "<object>"
-
-def record(call):
+def _is_head(prompt: str) -> bool:
+    """Whether a prompt is Python that lacks a body."""
     try:
-        text = show(call())
-    except Exception as error:
-        text = "!" + type(error).__name__
-    text = text.encode("ascii", "backslashreplace").decode()
-    if len(text) > WIDTH:
-        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-        text = text[: WIDTH - 13] + "#" + digest
-    return text
-
-def check(candidate):
-    joined = "\\t".join([record(call) for call in CALLS]) + "\\t."
-    assert 0, joined
-"""
+        ast.parse(prompt + "    pass\n")
+    except SyntaxError:
+        return False
+    return True
 
 
-def _gathering(task: Task, calls: Sequence[str], width: int) -> Task:
-    """The task whose tests fail with what the calls return."""
-    texts = textwrap.indent("\n".join(f"lambda: {call}," for call in calls), "    ")
-    tests = f"WIDTH = {width}\n{_CHECK}\nCALLS = [\n{texts}\n]\n"
-    return replace(task, tests=tests, inputs=())
+# --- everything that rankers ask for ------------------------------------------------------------------------------
 
 
-def _gathered(verdict: Verdict, count: int) -> list[str] | None:
-    """The texts in a verdict's detail; None if the check did not come to its end."""
-    line, _, message = verdict.detail.partition("\n")
-    texts = message.split("\t")
-    if verdict.status != "wrong answer" or line != _LINE or len(texts) != count + 1 or texts[-1] != ".":
-        return None
-    return texts[:-1]
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What running programs showed, as `ranking.Sources` takes it; None where no ranker asked for it."""
+
+    outcomes: TestOutcomes | None = None
+    outputs: list[ProgramOutputs] | None = None
+    first_tests: list[Verdict] | None = None
+
+
+def gather(
+    needs: Set[str],
+    tasks: Sequence[Task],
+    samples: Sequence[Sample],
+    prefix: str | Path,
+    judge: Judge,
+    *,
+    tests: Sequence[GeneratedTests] | None = None,
+    inputs: Literal["generated", "tests"] = "generated",
+    calls: int = CALLS,
+    prune: bool = False,
+    progress: ProgressReporter | None = None,
+) -> Evidence:
+    """Run what rankers need (`Ranker.needs`, `ranking.check_spec`) into files named `PREFIX.NAME.jsonl`, which a second
+    call goes on with.
+
+    Args:
+        tests: generated tests of the tasks.
+        inputs: where the inputs come from on which outputs are compared: the calls in the generated tests, or those in
+            the tasks' own tests (their expected values are not used).
+        calls: at most so many inputs a task.
+        prune: also judge the first test that each task shows.
+
+    Raises:
+        DataError: rankers need generated tests and there are none; or as the steps.
+        RunDirectoryError: the files are of other samples, tests or inputs.
+        SandboxError: the judge fails.
+    """
+    place = Path(prefix)
+    place.parent.mkdir(parents=True, exist_ok=True)
+
+    def path(name: str) -> Path:
+        return place.with_name(f"{place.name}.{name}.jsonl")
+
+    if tests is None and (needs & {GENERATED_TESTS, OUTCOMES} or (OUTPUTS in needs and inputs == "generated")):
+        raise DataError(
+            "these rankers need generated tests: give a file of them, or a model that writes them; rankers that only "
+            "compare outputs (majority, mbr) can also use the inputs of the tasks' own tests"
+        )
+    outcomes, outputs, first = None, None, None
+    if needs & {GENERATED_TESTS, OUTCOMES}:
+        judge_generated_tests(tasks, samples, tests or (), path("test-verdicts"), judge, progress)
+        outcomes = TestOutcomes(tests or (), read_records(path("test-verdicts"), Verdict))
+    if OUTPUTS in needs:
+        found = {task.task_id: given_calls(task, calls) for task in tasks}
+        if inputs == "generated":
+            entry = {task.task_id: task.entry_point or "" for task in tasks}
+            found = {t.task_id: extract_calls(t, entry[t.task_id], calls) for t in tests or () if t.task_id in entry}
+        run_calls_to_file(tasks, samples, found, path("outputs"), judge, progress)
+        outputs = list(read_records(path("outputs"), ProgramOutputs))
+        done = {row.task_id for row in outputs}
+        # Where a task has no inputs, nothing tells its programs apart.
+        outputs += [ProgramOutputs(s.task_id, s.sample_id, (), (), 0) for s in samples if s.task_id not in done]
+    if prune:
+        judge_first_tests(tasks, samples, path("first-tests"), judge, progress)
+        first = list(read_records(path("first-tests"), Verdict))
+    return Evidence(outcomes, outputs, first)

@@ -3,6 +3,8 @@
 from rewardranker.ranking.agreement import b4_scores, codet_scores, max_pass_scores
 from rewardranker.ranking.by_tests import B4, CodeT, MaxPass, TestOutcomes
 from rewardranker.ranking.generated_tests import GeneratedTests, extract_calls, extract_tests
+from rewardranker.ranking.lever import Lever, OutcomeReward, groups_with_outcomes, lever_scores, with_outcomes
+from rewardranker.ranking.likelihood import CoderReviewer, Likelihood, LikelihoodScorer, Reviewer, reviewer_texts
 from rewardranker.ranking.outputs import (
     MBR,
     Majority,
@@ -14,6 +16,7 @@ from rewardranker.ranking.outputs import (
     srank_scores,
 )
 from rewardranker.ranking.protocol import Candidates, Cost, Ranker
+from rewardranker.ranking.pruning import Pruned
 from rewardranker.ranking.rankers import (
     First,
     MeanLogProbability,
@@ -25,6 +28,8 @@ from rewardranker.ranking.rankers import (
     SumLogProbability,
     Weighted,
 )
+from rewardranker.ranking.shown_tests import first_test, given_calls
+from rewardranker.ranking.specs import Sources, check_spec, make_ranker, ranker_names
 from rewardranker.ranking.weights import GRID, fit_weight
 
 __all__ = [
@@ -33,31 +38,48 @@ __all__ = [
     "MBR",
     "Candidates",
     "CodeT",
+    "CoderReviewer",
     "Cost",
     "First",
     "GeneratedTests",
+    "Lever",
+    "Likelihood",
+    "LikelihoodScorer",
     "Majority",
     "MaxPass",
     "MeanLogProbability",
     "Oracle",
+    "OutcomeReward",
     "OutputTable",
     "Precomputed",
     "ProgramOutputs",
+    "Pruned",
     "Random",
     "Ranker",
+    "Reviewer",
     "Reward",
     "SRank",
     "Shortest",
+    "Sources",
     "SumLogProbability",
     "TestOutcomes",
     "Weighted",
     "b4_scores",
+    "check_spec",
     "codet_scores",
     "extract_calls",
     "extract_tests",
+    "first_test",
     "fit_weight",
+    "given_calls",
+    "groups_with_outcomes",
+    "lever_scores",
     "majority_scores",
+    "make_ranker",
     "max_pass_scores",
     "mbr_scores",
+    "ranker_names",
+    "reviewer_texts",
     "srank_scores",
+    "with_outcomes",
 ]

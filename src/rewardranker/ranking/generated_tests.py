@@ -21,22 +21,10 @@ PER_TEXT = 5
 """Statements that count of each text (CodeT's `test_case_limit`)."""
 _LARGE = 1_000_000
 _REFUSED_CALLS = frozenset(
-    [
-        "__import__",
-        "breakpoint",
-        "compile",
-        "eval",
-        "exec",
-        "exit",
-        "getattr",
-        "globals",
-        "help",
-        "input",
-        "open",
-        "print",
-    ]
-    + ["quit", "setattr"]
+    {"__import__", "breakpoint", "compile", "delattr", "eval", "exec", "exit", "getattr", "globals", "help", "input"}
+    | {"open", "print", "quit", "setattr", "vars"}
 )
+"""Builtins that reach beyond values."""
 
 
 @dataclass(frozen=True, slots=True)
