@@ -64,7 +64,8 @@ def test_an_unknown_task_set_is_told(
 
 
 @pytest.mark.parametrize(
-    "arguments", [("sample", "--model", "a/b"), ("judge", "in.jsonl"), ("eval", *2 * ["in.jsonl"])]
+    "arguments",
+    [("sample", "--model", "a/b"), ("judge", "in.jsonl"), ("eval", "--samples", "in.jsonl", "--verdicts", "in.jsonl")],
 )
 def test_a_stage_tells_the_tasks_it_would_read(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert dry(*arguments, "--tasks", "tasks.jsonl") == 0

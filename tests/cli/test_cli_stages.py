@@ -101,11 +101,11 @@ def test_ranking_and_evaluation_of_the_same_samples(rewarded: Path, capsys: pyte
         scores = dict(zip(ranking.sample_ids, ranking.scores, strict=True))
         assert scores[sample.sample_id] == max(ranking.scores)
     capsys.readouterr()
-    files = ("@samples.jsonl", "@verdicts.jsonl", "--rankings", "@rankings.jsonl", "--output", "@figures.json")
-    assert stage(rewarded, "eval", *files) == 0
+    files = ("--samples", "@samples.jsonl", "--verdicts", "@verdicts.jsonl", "--rankings", "@rankings.jsonl")
+    assert stage(rewarded, "eval", *files, "--output", "@figures") == 0
     table = capsys.readouterr().out
     assert all(f"| {ranker} |" in table for ranker in ("mean of n", "oracle", "shortest", "reward"))
-    assert json.loads((rewarded / "figures.json").read_text())["tasks"] == 6
+    assert json.loads((rewarded / "figures" / "evaluation.json").read_text())["tasks"] == 6
 
 
 def test_mining_needs_a_reward_model_to_add_to_groups(rewarded: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from rewardranker.config import EvaluationOptions
 from rewardranker.errors import DataError
-from rewardranker.evaluation import bootstrap_interval, paired_difference
+from rewardranker.evaluation import Bootstrap, bootstrap_interval, holm, paired_difference, paired_differences
 
 OPTIONS = EvaluationOptions(bootstrap=1000)
 
@@ -80,3 +80,73 @@ def test_p_values_are_uniform_without_an_effect() -> None:
 def test_broken_figures_are_refused(a: list[float], b: list[float], message: str) -> None:
     with pytest.raises(DataError, match=message):
         paired_difference(a, b, OPTIONS)
+
+
+def test_means_over_the_tasks_that_have_a_figure() -> None:
+    values = np.random.default_rng(5).random((60, 2))
+    values[::3, 1] = np.nan
+    with_gaps, without = Bootstrap(60, OPTIONS).intervals(values)
+    assert (with_gaps.n, without.n) == (60, 40)
+    assert without.mean == pytest.approx(np.nanmean(values[:, 1]))
+    assert without.low < without.mean < without.high
+    # As wide as that of the 40 tasks alone.
+    alone = bootstrap_interval(values[~np.isnan(values[:, 1]), 1], OPTIONS)
+    assert without.high - without.low == pytest.approx(alone.high - alone.low, rel=0.15)
+
+
+def test_a_figure_that_no_task_has_is_refused() -> None:
+    with pytest.raises(DataError, match="some in each column"):
+        Bootstrap(2, OPTIONS).intervals([[1.0, np.nan], [2.0, np.nan]])
+
+
+def test_copies_of_a_problem_narrow_nothing() -> None:
+    values = np.random.default_rng(6).random(50)
+    eight, problems = np.tile(values, 8)[:, None], np.tile(np.arange(50), 8).tolist()
+    once = bootstrap_interval(values, OPTIONS)
+    clustered = Bootstrap(400, OPTIONS, problems).intervals(eight)[0]
+    naive = Bootstrap(400, OPTIONS).intervals(eight)[0]
+    assert (clustered.low, clustered.high) == pytest.approx((once.low, once.high))
+    assert naive.high - naive.low < 0.5 * (once.high - once.low)
+
+
+def test_groups_keep_their_number_of_problems_in_every_resample() -> None:
+    strata = ["a"] * 3 + ["b"] * 5 + ["c", "a"]
+    problems = [*range(8), "both", "both"]  # one problem is in two groups
+    counts = Bootstrap(10, OPTIONS, problems, strata).sums(np.eye(3)[[0] * 3 + [1] * 5 + [2, 0]])
+    assert (counts == [4, 5, 1]).all()
+    free = Bootstrap(10, OPTIONS, problems).sums(np.eye(3)[[0] * 3 + [1] * 5 + [2, 0]])
+    assert free.std(axis=0).min() > 0
+
+
+def test_a_clusters_tasks_are_flipped_together() -> None:
+    differences = np.repeat([0.5, -0.1, 0.3, 0.2], 6)
+    clusters = np.repeat(range(4), 6).tolist()
+    options = EvaluationOptions(bootstrap=20_000)
+    assert paired_difference(differences, np.zeros(24), options).p_value < 0.01
+    # Of the 16 flips of four clusters, those of no sign, of all, and of the -0.1 either way are as large.
+    assert paired_difference(differences, np.zeros(24), options, clusters).p_value == pytest.approx(4 / 16, abs=0.01)
+
+
+def test_many_differences_are_those_taken_one_by_one() -> None:
+    values = np.random.default_rng(7).normal(0.1, 1, (40, 3))
+    together = paired_differences(values, OPTIONS)
+    apart = [paired_difference(column, np.zeros(40), OPTIONS) for column in values.T]
+    for one, other in zip(together, apart, strict=True):
+        assert (one.mean, one.low, one.high) == pytest.approx((other.mean, other.low, other.high))
+        assert one.p_value == other.p_value
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_holm_keeps_false_findings_rare() -> None:
+    rng = np.random.default_rng(8)
+    options = EvaluationOptions(bootstrap=200)
+    found = 0
+    for _ in range(100):
+        p_values = [d.p_value for d in paired_differences(rng.normal(size=(30, 8)), options)]
+        found += min(holm(p_values)) <= 0.05
+    assert found <= 12  # uncorrected it would be about 34

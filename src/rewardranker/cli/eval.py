@@ -1,86 +1,282 @@
-"""`rewardranker eval`: rankings + verdicts -> figures with intervals."""
+"""`rewardranker eval`: every ranker on the same samples, as figures with intervals in a folder."""
 
 from __future__ import annotations
 
+import re
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from rewardranker.cli import common, plan
+from rewardranker.cli import common, draws, plan
 
 if TYPE_CHECKING:
-    from rewardranker.ranking import Precomputed
+    from rewardranker.config import Recipe
+    from rewardranker.evaluation import Evaluation, Ranked
+    from rewardranker.ranking import Ranker
+    from rewardranker.runs import RunDirectory
+    from rewardranker.types import Sample, Task
+
+RANKERS = {
+    "random": "Random",
+    "first": "First",
+    "shortest": "Shortest",
+    "logprob": "MeanLogProbability",
+    "mean_logprob": "MeanLogProbability",
+    "sum_logprob": "SumLogProbability",
+}
+"""Those that need nothing but the samples."""
 
 
-@click.command(short_help="Figures with intervals: SAMPLES + VERDICTS + RANKINGS -> tables")
-@click.argument("samples", type=common.PathOption)
-@click.argument("verdicts", type=common.PathOption)
+@click.command(short_help="Measure rankers on samples: -> DIR/evaluation.json and tables")
 @common.recipe_options
-@click.option("--rankings", type=common.PathOption, multiple=True, help="Scores of a ranker; may be given repeatedly.")
 @click.option(
-    "--tasks", "name", metavar="NAME", help="See `rewardranker tasks`; default: the recipe's tasks.evaluation."
+    "--tasks",
+    "names",
+    metavar="NAME,...",
+    multiple=True,
+    help="See `rewardranker tasks`; several sets, such as languages, are measured together (tasks.evaluation).",
 )
-@click.option("--drop-incomplete", is_flag=True, help="Leave out tasks with missing samples instead of refusing.")
-@click.option("--output", type=common.PathOption, help="Also write the figures as JSON here.")
+@click.option("--limit", type=click.IntRange(min=1), help="The first so many tasks of each set.")
+@click.option(
+    "--samples", type=common.PathOption, multiple=True, help="JSON Lines of samples; may be given repeatedly."
+)
+@click.option("--model", help="Sample from this model first, `sampling.n` programs a task and a greedy one.")
+@click.option("--verdicts", type=common.PathOption, multiple=True, help="Of the samples; judged where not given.")
+@click.option("--greedy", type=common.PathOption, help="One greedy sample of each task, by the same model.")
+@click.option("--greedy-verdicts", type=common.PathOption, help="Of --greedy; judged where not given.")
+@click.option(
+    "--rankers",
+    "specs",
+    metavar="[NAME=]RANKER,...",
+    multiple=True,
+    help="reward:MODEL, logprob, shortest, ...; default: shortest, and logprob where samples have log-probabilities.",
+)
+@click.option("--rankings", type=common.PathOption, multiple=True, help="Scores made elsewhere (`rewardranker rank`).")
+@click.option("--baseline", "baselines", multiple=True, help="Compare all rankers with this one; may be repeated.")
+@click.option(
+    "--n", type=click.IntRange(min=1), help="Best of how many (evaluation.n); default: all samples of a task."
+)
+@click.option("--by", multiple=True, help="Also figures by this field of the tasks' metadata.")
+@click.option("--against", type=common.PathOption, multiple=True, help="Folder of another evaluation of these tasks.")
+@click.option("--drop-incomplete", is_flag=True, help="Leave out tasks with too few samples instead of refusing.")
+@click.option("--output", type=common.PathOption, required=True, help="Folder; the same command again goes on there.")
 def command(
-    samples: Path,
-    verdicts: Path,
     config: str | None,
     overrides: tuple[str, ...],
     dry_run: bool,
+    names: tuple[str, ...],
+    limit: int | None,
+    samples: tuple[Path, ...],
+    model: str | None,
+    verdicts: tuple[Path, ...],
+    greedy: Path | None,
+    greedy_verdicts: Path | None,
+    specs: tuple[str, ...],
     rankings: tuple[Path, ...],
-    name: str | None,
+    baselines: tuple[str, ...],
+    n: int | None,
+    by: tuple[str, ...],
+    against: tuple[Path, ...],
     drop_incomplete: bool,
-    output: Path | None,
+    output: Path,
 ) -> None:
-    """Measure rankers on the same samples, beside chance, log-probability, length and the oracle."""
+    """Measure rankers on the same samples, beside a random sample, greedy decoding and the oracle.
+
+    The figures go to DIR/evaluation.json and, as tables, to DIR/evaluation.md; samples, verdicts and scores lie beside
+    them. All of it is over tasks, with 95 % intervals.
+    """
+    recipe = common.load(config, overrides)
+    names = _split(names) or (recipe.tasks.evaluation,)
+    if bool(samples) == bool(model):
+        raise click.UsageError("give either --samples, or --model to sample first")
+    if (verdicts and not samples) or (greedy_verdicts and not greedy) or (greedy and model):
+        raise click.UsageError(
+            "--verdicts goes with --samples, --greedy-verdicts with --greedy, --greedy without --model"
+        )
+    common.require_files(*samples, *verdicts, greedy, greedy_verdicts, *rankings)
+    models = [*plan.models({"--model": model}), *_check(_split(specs))]
+    judges = not (verdicts and (greedy is None or greedy_verdicts))
+    if dry_run:
+        does = f"would measure {', '.join(specs) or 'the baselines'} on {model or ', '.join(map(str, samples))}"
+        sets = [line for name in names for line in plan.task_sets(recipe.tasks.seed, {"--tasks": (name, limit)})]
+        sections = (*("prompt", "sampling") * bool(model), *("judge",) * judges, "evaluation")
+        plan.show(recipe, [f"{does} into {output}", *sets, *models], sections)
+        return
+    from rewardranker.evaluation import collect, write_evaluation
+    from rewardranker.runs import RunDirectory, write_records
     from rewardranker.tasks import load_tasks
 
-    recipe = common.load(config, overrides)
-    name = name or recipe.tasks.evaluation
-    common.require_files(samples, verdicts, *rankings)
-    if dry_run:
-        does = f"would measure {len(rankings)} rankers on {samples}"
-        sets = plan.task_sets(recipe.tasks.seed, {"--tasks": (name, None)})
-        plan.show(recipe, [does, *sets], ("evaluation",))
-        return
-    tasks = load_tasks(name, None, recipe.tasks.seed)
-    from rewardranker.evaluation import evaluate
-    from rewardranker.preference import canonical_program
-    from rewardranker.ranking import MeanLogProbability, Shortest
-    from rewardranker.runs import read_records, write_json
-    from rewardranker.types import Sample, Verdict
+    tasks = [task for name in names for task in load_tasks(name, limit, recipe.tasks.seed)]
+    given, decoded = draws.read(samples, verdicts), draws.read([greedy], [greedy_verdicts])
+    if given and given[1]:  # what does not fit is told before anything is written
+        collect(tasks, *given, drop_incomplete=drop_incomplete)
+    files = {"samples": samples, "verdicts": verdicts, "greedy": [greedy], "greedy verdicts": [greedy_verdicts]}
+    inputs = {"tasks": _fingerprints(map(Path, names)), "limit": limit, "model": model}
+    inputs |= {name: _fingerprints(path for path in paths if path) for name, paths in files.items()}
+    options = common.training_options(recipe, ("prompt", "sampling") * bool(model) + ("judge",) * judges, **inputs)
+    with RunDirectory(output, "eval", options) as run:
+        run.stage("tasks", lambda: {"tasks": write_records(run.path / "tasks.jsonl", tasks)})
+        if model:
+            draws.sample(run, recipe, tasks, model)
+        draws.copy(run, ".", given)
+        draws.copy(run, "greedy", decoded)
+        given, decoded = draws.judged(run, recipe, tasks, "."), draws.judged(run, recipe, tasks, "greedy")
+        assert given is not None, "there are samples, or a model draws them"
+        choice = _Choice(_split(specs), rankings, baselines, n, by, against, drop_incomplete)
+        found = _measure(run, recipe, tasks, given, decoded, choice)
+        write_evaluation(found, output)
+    click.echo(found.to_markdown(), nl=False)
+    click.echo(f"\nwritten: {output}")
 
-    drawn = list(read_records(samples, Sample))
-    with_samples = {sample.task_id for sample in drawn}
-    rankers = [Shortest(), *(_read(path) for path in rankings)]
-    if any(sample.token_logprobs for sample in drawn):
-        rankers.insert(1, MeanLogProbability())
-    figures = evaluate(
-        [task for task in tasks if task.task_id in with_samples],
-        drawn,
-        read_records(verdicts, Verdict),
-        rankers,
-        recipe.evaluation,
-        key=lambda sample: canonical_program(sample.program),
+
+@dataclass(frozen=True)
+class _Choice:
+    """What is measured, and how."""
+
+    specs: Sequence[str]
+    rankings: Sequence[Path]
+    baselines: Sequence[str]
+    n: int | None
+    by: Sequence[str]
+    against: Sequence[Path]
+    drop_incomplete: bool
+
+
+def _measure(
+    run: RunDirectory,
+    recipe: Recipe,
+    tasks: Sequence[Task],
+    drawn: draws.Records,
+    greedy: draws.Records | None,
+    choice: _Choice,
+) -> Evaluation:
+    """Run the rankers and compute all figures."""
+    from rewardranker.evaluation import GREEDY, MEAN, against, collect, evaluate, read_evaluation
+    from rewardranker.evaluation.groups import BY
+    from rewardranker.preference import canonical_program
+
+    samples, verdicts = drawn
+    others = [read_evaluation(path) for path in choice.against]  # a wrong path is told before rankers run
+    drop_incomplete = choice.drop_incomplete
+    n = choice.n or _explicit_n(recipe) or _fewest(tasks, samples, drop_incomplete)
+    options = recipe.evaluation.model_copy(update={"n": n})
+    collect(tasks, samples, verdicts, n, drop_incomplete=drop_incomplete)
+    likelihood = any(sample.token_logprobs for sample in samples)
+    ranked = [
+        _rank(run, recipe, tasks, samples, spec) for spec in choice.specs or ("shortest", *["logprob"] * likelihood)
+    ]
+    ranked += [ranked for path in choice.rankings for ranked in _read(path)]
+    languages = {task.task_id: task.language for task in tasks}
+    names = [one.name for one in ranked]
+    likely = [name for name in ("mean_logprob", "logprob") if name in names]
+    found = evaluate(
+        tasks,
+        samples,
+        verdicts,
+        ranked,
+        options,
+        baselines=choice.baselines or (MEAN, *[GREEDY] * bool(greedy), *likely),
+        greedy=greedy,
+        by=(*BY, *choice.by),
+        key=lambda sample: canonical_program(sample.program, languages[sample.task_id]),
         drop_incomplete=drop_incomplete,
     )
-    if output is not None:
-        write_json(output, figures.to_record())
-    click.echo(figures.to_markdown(), nl=False)
+    compared = tuple(
+        against(found, other, options, str(path)) for path, other in zip(choice.against, others, strict=True)
+    )
+    return replace(found, against=compared, inputs=run.manifest["options"]["inputs"])
 
 
-def _read(path: Path) -> Precomputed:
-    """The scores of a rankings file, under the name of its ranker."""
-    from rewardranker.errors import DataError
-    from rewardranker.ranking import Precomputed
-    from rewardranker.runs import read_records
-    from rewardranker.types import Ranking
+def _rank(run: RunDirectory, recipe: Recipe, tasks: Sequence[Task], samples: Sequence[Sample], spec: str) -> Ranked:
+    """The rankings of one ranker, made or read where they are made."""
+    from rewardranker.evaluation import Ranked, read_rankings, run_ranker, write_rankings
 
-    rows = list(read_records(path, Ranking))
-    names = {row.ranker for row in rows}
-    if len(names) != 1:
-        raise DataError(f"{path}: rankings of several rankers ({', '.join(sorted(names))}): give each its own file")
-    scores = {(r.task_id, sample): score for r in rows for sample, score in zip(r.sample_ids, r.scores, strict=True)}
-    return Precomputed(names.pop(), scores)
+    file = re.sub(r"[^A-Za-z0-9_.+-]+", "_", spec)
+    if file != spec:  # two specs may differ in what is no part of a file name alone
+        file += f"-{zlib.crc32(spec.encode()):08x}"
+    path = run.path / "rankings" / f"{file}.jsonl"
+    title, _, spec = spec.rpartition("=")
+    model = spec.partition(":")[2]
+
+    def work() -> dict[str, Any]:
+        ranked = run_ranker(_make(spec, recipe), common.group_samples(tasks, samples))
+        write_rankings(path, [replace(ranking, ranker=title or ranked.name) for ranking in ranked.rankings])
+        return {field: getattr(ranked, field) for field in ("seconds", "programs", "execution_seconds")}
+
+    cost = run.stage(f"rank {file}" + (f" {_fingerprint(Path(model))}" if model else ""), work)
+    ((found, rankings),) = read_rankings(path).items()
+    return Ranked(found, rankings, **cost)
+
+
+def _check(specs: Sequence[str]) -> list[str]:
+    """Where the rankers' models would come from.
+
+    Raises:
+        ConfigError: there is no such ranker.
+        ModelError: there is no such model.
+    """
+    from rewardranker.errors import ConfigError
+
+    found: list[str] = []
+    for spec in specs:
+        kind, _, model = spec.rpartition("=")[2].partition(":")
+        if kind == "reward" and model:
+            found += plan.models({f"--rankers {spec}": model})
+        elif kind not in RANKERS or model:
+            raise ConfigError(f"--rankers {spec}: no such ranker; known: reward:MODEL, {', '.join(RANKERS)}")
+    return found
+
+
+def _make(spec: str, recipe: Recipe) -> Ranker:
+    from rewardranker import ranking
+
+    kind, _, model = spec.partition(":")
+    if kind == "reward":
+        from rewardranker.reward import RewardRanker
+
+        return ranking.Reward(RewardRanker.from_pretrained(model, common.start(recipe)))
+    ranker: Ranker = getattr(ranking, RANKERS[kind])()
+    return ranker
+
+
+def _read(path: Path) -> list[Ranked]:
+    """The rankers of a file of scores."""
+    from rewardranker.evaluation import Ranked, read_rankings
+
+    return [Ranked(name, rankings) for name, rankings in read_rankings(path).items()]
+
+
+def _explicit_n(recipe: Recipe) -> int | None:
+    """`evaluation.n` where the recipe or the command line gives it."""
+    given = "evaluation" in recipe.model_fields_set and "n" in recipe.evaluation.model_fields_set
+    return recipe.evaluation.n if given else None
+
+
+def _fewest(tasks: Sequence[Task], samples: Sequence[Sample], drop_incomplete: bool) -> int:
+    """The fewest samples of any task; of those that have any, where the others are left out."""
+    counts = Counter(sample.task_id for sample in samples)
+    found = [counts[task.task_id] for task in tasks if counts[task.task_id] or not drop_incomplete]
+    return max(1, min(found, default=1))
+
+
+def _fingerprints(paths: Iterable[Path]) -> str:
+    """Paths, each with what changes when the file, or a file of the folder, is replaced."""
+    return ", ".join(map(_fingerprint, paths))
+
+
+def _fingerprint(path: Path) -> str:
+    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path] * path.is_file()
+    if not files:
+        return str(path)
+    stats = [file.stat() for file in files]
+    changed = max(stat.st_mtime_ns for stat in stats) // 1_000_000
+    return f"{path} ({sum(stat.st_size for stat in stats)} bytes, {changed})"
+
+
+def _split(given: Sequence[str]) -> tuple[str, ...]:
+    return tuple(part.strip() for text in given for part in text.split(",") if part.strip())

@@ -1,9 +1,27 @@
-"""Tasks, samples and verdicts -> arrays [tasks, samples]; what does not fit is an error, counted and named."""
+"""Tasks, samples, verdicts and rankings -> arrays; what does not fit is refused, or counted and reported.
+
+| what is wrong | what happens |
+|---|---|
+| a sample without verdict, or a verdict without sample | refused, counted, the first one named |
+| a sample of a task that is not given | refused, counted, the first one named |
+| a task without samples, or with fewer than n | refused; with `drop_incomplete` left out of every figure, and listed |
+| tasks with different numbers of samples | each uses all its own: every figure is unbiased for any number >= n |
+| an id twice (task, sample, verdict, ranking), also in equal lines | refused, counted, the first one named |
+| samples of several draws (model, temperature, top-p or round differ) | refused, with the two values |
+| verdicts reached under several levels of isolation, or toolchains of one language | reported as a note |
+| a sample without score, or a score that is NaN | refused, counted, the first one named |
+| an infinite score | ranked as what it is, and counted; see `calibration.py` for the one figure that needs numbers |
+| scores of samples that are not evaluated | left aside, reported as a note |
+| two rankers of one name | refused (`evaluate.py`) |
+| a line that is no record, or a last line that is cut off | refused, with file and line (`files.py`) |
+
+Not seen here: verdicts or scores of another draw whose ids are the same. Keep the files of one draw in one folder.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
@@ -13,19 +31,32 @@ from rewardranker.errors import DataError
 from rewardranker.types import Ranking, Sample, Task, Verdict
 
 T = TypeVar("T")
+DRAW = ("model", "temperature", "top_p", "round")
+"""Columns that all samples of one draw share."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Outcomes:
-    """What running the samples of one generator showed; every task has the same number of samples."""
+    """What running the samples of one generator showed. Arrays of samples are flat, task after task."""
 
     tasks: tuple[Task, ...]
     samples: tuple[tuple[Sample, ...], ...]
     """For each task its samples, in the order given."""
     passed: NDArray[np.bool_]
-    """Shape [tasks, samples]."""
+    """Shape [samples]."""
+    counts: NDArray[np.intp]
+    """Number of samples of each task, shape [tasks]."""
     dropped: tuple[str, ...] = ()
-    """Ids of the tasks left out for having fewer samples than the others."""
+    """Ids of the tasks left out for having too few samples."""
+    notes: tuple[str, ...] = ()
+    _columns: list[tuple[NDArray[np.intp], NDArray[np.intp]]] = field(init=False, repr=False, compare=False)
+    """Of the tasks with equally many samples: their indices [some], and where their samples are [some, N]."""
+
+    def __post_init__(self) -> None:
+        starts = np.cumsum(self.counts) - self.counts
+        alike = [np.flatnonzero(self.counts == count) for count in np.unique(self.counts)]
+        columns = [(tasks, starts[tasks][:, None] + np.arange(self.counts[tasks[0]])) for tasks in alike]
+        object.__setattr__(self, "_columns", columns)
 
     @property
     def candidates(self) -> list[tuple[Task, Sequence[Sample]]]:
@@ -36,6 +67,31 @@ class Outcomes:
     def model(self) -> str:
         return self.samples[0][0].model
 
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """The problem of each task: its name where the set names problems (`metadata["name"]`), or its id.
+
+        Translations of one problem into several languages have one name, so they are one problem.
+        """
+        return tuple(task.metadata.get("name", task.task_id) for task in self.tasks)
+
+    def per_task(
+        self, figure: Callable[..., NDArray[np.float64]], *arrays: NDArray[np.float64] | NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        """A figure of each task, from a function of arrays [tasks, N] that gives [tasks] or [tasks, figures].
+
+        Args:
+            arrays: shape [samples]; the function is called once for each number of samples that tasks have.
+        """
+        result: NDArray[np.float64] | None = None
+        for tasks, places in self._columns:
+            found = np.asarray(figure(*(array[places] for array in arrays)))
+            if result is None:
+                result = np.empty((len(self.tasks), *found.shape[1:]))
+            result[tasks] = found
+        assert result is not None, "there is always a task"
+        return result
+
 
 def collect(
     tasks: Sequence[Task],
@@ -45,124 +101,164 @@ def collect(
     *,
     drop_incomplete: bool = False,
 ) -> Outcomes:
-    """Join the records of one generator into arrays.
+    """Join the records of one generator into arrays, by the rules of this module's table.
 
     Args:
         n: samples a task that the figures will need.
-        drop_incomplete: leave out tasks with fewer samples than most of the others have, instead of refusing. It
-            changes what is measured: `Outcomes.dropped` names them.
+        drop_incomplete: leave out tasks with fewer than `n` samples (or none) instead of refusing. It changes what is
+            measured: `Outcomes.dropped` names them.
 
     Raises:
-        DataError: duplicate ids, samples of unknown tasks, samples without verdict or verdicts without sample, tasks
-            without samples, unequal numbers of samples, fewer than `n` of them, or samples of several models.
+        DataError: the records do not fit each other.
     """
     verdicts = list(verdicts)
     if not tasks or not samples:
         raise DataError(f"nothing to evaluate: {len(tasks)} tasks and {len(samples)} samples")
-    _refuse([f"'{t.task_id}'" for t in _repeated(tasks, lambda t: t.task_id)], "tasks have a task_id already used")
-    _refuse([_named(s) for s in _repeated(samples, _id)], "samples have ids already used; give the file of one draw")
-    _refuse([_named(v) for v in _repeated(verdicts, _id)], "verdicts have ids already used; judge each sample once")
+    refuse_repeated(tasks, lambda task: f"'{task.task_id}'", "tasks have a task_id already used")
     by_task: dict[str, list[Sample]] = {task.task_id: [] for task in tasks}
+    passed = join(samples, verdicts)
     _refuse([_named(s) for s in samples if s.task_id not in by_task], "samples are of tasks that are not given")
+    _refuse_several_draws(samples)
+    for sample in samples:
+        by_task[sample.task_id].append(sample)
+    kept, dropped = _enough(tasks, by_task, n, drop_incomplete)
+    rows = tuple(tuple(by_task[task.task_id]) for task in kept)
+    return Outcomes(
+        tasks=tuple(kept),
+        samples=rows,
+        passed=np.array([passed[s.task_id, s.sample_id] for row in rows for s in row], bool),
+        counts=np.array([len(row) for row in rows], np.intp),
+        dropped=tuple(dropped),
+        notes=tuple(_verdict_notes(tasks, verdicts)),
+    )
+
+
+def join(samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> dict[tuple[str, int], bool]:
+    """Whether each sample passed, by its ids.
+
+    Raises:
+        DataError: an id twice, a sample without verdict, or a verdict without sample.
+    """
+    refuse_repeated(samples, _named, "samples have ids already used; give the file of one draw")
+    refuse_repeated(verdicts, _named, "verdicts have ids already used; judge each sample once")
     passed = {(verdict.task_id, verdict.sample_id): verdict.passed for verdict in verdicts}
     known = {(sample.task_id, sample.sample_id) for sample in samples}
     _refuse(
-        [_named(s) for s in samples if (s.task_id, s.sample_id) not in passed], "samples have no verdict: judge them"
+        [_named(s) for s in samples if (s.task_id, s.sample_id) not in passed],
+        "samples have no verdict; `rewardranker judge` with the same files goes on where it stopped",
     )
-    _refuse([_named(v) for v in verdicts if (v.task_id, v.sample_id) not in known], "verdicts have no sample")
-    models = list(dict.fromkeys(sample.model for sample in samples))
-    if len(models) > 1:
-        raise DataError(f"samples of {len(models)} models in one evaluation ('{models[0]}', '{models[1]}'): split them")
-    for sample in samples:
-        by_task[sample.task_id].append(sample)
-    kept, dropped = _complete(tasks, by_task, drop_incomplete)
-    size = len(by_task[kept[0].task_id])
-    if size < n:
-        raise DataError(f"tasks have {size} samples but {n} are asked for: draw more, or lower evaluation.n to {size}")
-    rows = tuple(tuple(by_task[task.task_id]) for task in kept)
-    return Outcomes(
-        tuple(kept),
-        rows,
-        np.array([[passed[s.task_id, s.sample_id] for s in row] for row in rows], bool),
-        tuple(dropped),
+    _refuse(
+        [_named(v) for v in verdicts if (v.task_id, v.sample_id) not in known],
+        "verdicts have no sample; are they of these samples?",
     )
+    return passed
 
 
-def score_matrix(outcomes: Outcomes, rankings: Iterable[Ranking]) -> NDArray[np.float64]:
-    """The scores of one ranker as an array [tasks, samples], in the order of `outcomes`, whatever that of the rankings.
+def score_vector(outcomes: Outcomes, rankings: Iterable[Ranking]) -> tuple[NDArray[np.float64], list[str]]:
+    """The scores of one ranker in the order of `outcomes`, whatever that of the rankings.
+
+    Returns:
+        The scores, shape [samples], and notes on what was left aside.
 
     Raises:
-        DataError: rankings of several rankers, a task ranked twice, or a sample without a score, or NaN.
+        DataError: rankings of several rankers, a task ranked twice, a sample ranked twice or without score, or NaN.
     """
-    scores: dict[tuple[str, int], float] = {}
-    names: dict[str, None] = {}
-    seen: set[str] = set()
-    for ranking in rankings:
-        names[ranking.ranker] = None
-        if ranking.task_id in seen:
-            raise DataError(f"task '{ranking.task_id}' is ranked twice by '{ranking.ranker}'")
-        if len(ranking.sample_ids) != len(ranking.scores):
-            raise DataError(
-                f"task '{ranking.task_id}': '{ranking.ranker}' has {len(ranking.scores)} scores for "
-                f"{len(ranking.sample_ids)} samples"
-            )
-        seen.add(ranking.task_id)
-        for sample_id, score in zip(ranking.sample_ids, ranking.scores, strict=True):
-            scores[ranking.task_id, sample_id] = score
+    rankings = list(rankings)
+    name = rankings[0].ranker if rankings else "ranker"
+    names = list(dict.fromkeys(ranking.ranker for ranking in rankings))
     if len(names) > 1:
         raise DataError(f"rankings of several rankers ({', '.join(names)}): give those of one")
-    wanted = [[(s.task_id, s.sample_id) for s in row] for row in outcomes.samples]
-    name = next(iter(names), "ranker")
-    _refuse(
-        [f"task '{t}' sample {s}" for row in wanted for t, s in row if (t, s) not in scores],
-        f"samples have no score of '{name}'",
-    )
-    array = np.array([[scores[key] for key in row] for row in wanted], np.float64)
-    _refuse(
-        [f"task '{t}' sample {s}" for row in wanted for t, s in row if np.isnan(scores[t, s])],
-        f"scores of '{name}' are NaN",
-    )
-    return array
+    refuse_repeated(rankings, lambda r: f"'{r.task_id}'", f"tasks are ranked twice by '{name}'")
+    for ranking in rankings:
+        if len(ranking.sample_ids) != len(ranking.scores):
+            raise DataError(
+                f"task '{ranking.task_id}': '{name}' has {len(ranking.scores)} scores for "
+                f"{len(ranking.sample_ids)} samples"
+            )
+    by_task = {ranking.task_id: ranking for ranking in rankings}
+    scores: list[float] = []
+    missing: list[str] = []
+    for task, samples in outcomes.candidates:
+        found = by_task.get(task.task_id, Ranking(task.task_id, name, (), ()))
+        ids = tuple(sample.sample_id for sample in samples)
+        if ids == found.sample_ids:
+            scores += found.scores
+            continue
+        refuse_repeated(found.sample_ids, lambda i: f"sample {i}", f"samples of '{task.task_id}' ranked twice")
+        known = dict(zip(found.sample_ids, found.scores, strict=True))
+        missing += [_named(sample) for sample in samples if sample.sample_id not in known]
+        scores += [known.get(sample_id, 0.0) for sample_id in ids]
+    _refuse(missing, f"samples have no score of '{name}'; rank these samples")
+    array = np.array(scores, np.float64)
+    if np.isnan(array).any():
+        flat = [sample for row in outcomes.samples for sample in row]
+        _refuse([_named(flat[i]) for i in np.flatnonzero(np.isnan(array))], f"scores of '{name}' are NaN")
+    aside = sum(len(ranking.scores) for ranking in rankings) - len(array)
+    return array, [f"{aside} scores of '{name}' are of samples that are not evaluated"] if aside else []
 
 
-def _complete(
-    tasks: Sequence[Task], by_task: dict[str, list[Sample]], drop_incomplete: bool
+def refuse_repeated(records: Iterable[T], named: Callable[[T], Hashable], problem: str) -> None:
+    """
+    Raises:
+        DataError: two records have one name; says how many, and the first.
+    """
+    seen: set[Hashable] = set()
+    found = []
+    for record in records:
+        name = named(record)
+        if name in seen:
+            found.append(str(name))
+        seen.add(name)
+    _refuse(found, problem)
+
+
+def _enough(
+    tasks: Sequence[Task], by_task: dict[str, list[Sample]], n: int, drop_incomplete: bool
 ) -> tuple[list[Task], list[str]]:
-    counts = [len(by_task[task.task_id]) for task in tasks]
-    size = max(set(counts) - {0}, key=lambda count: (counts.count(count), count))
-    kept = [task for task, count in zip(tasks, counts, strict=True) if count == size]
-    dropped = [task.task_id for task, count in zip(tasks, counts, strict=True) if count < size]
-    more = [task.task_id for task, count in zip(tasks, counts, strict=True) if count > size]
-    if more:
-        _refuse(
-            [f"task '{t}' with {len(by_task[t])}" for t in more], f"tasks have more samples than the {size} of most"
+    counts = {task.task_id: len(by_task[task.task_id]) for task in tasks}
+    dropped = [task_id for task_id, count in counts.items() if count < max(n, 1)]
+    if len(dropped) == len(tasks):
+        raise DataError(
+            f"tasks have {max(counts.values())} samples at most but {n} are asked for: draw more, or ask for best of "
+            "fewer"
         )
-    if dropped and not drop_incomplete:
+    if not drop_incomplete:
         _refuse(
-            [f"task '{t}' with {len(by_task[t])}" for t in dropped],
-            f"of {len(tasks)} tasks have fewer samples than the {size} of most; draw the missing ones, give only "
-            "complete tasks, or leave these out with drop_incomplete",
+            [f"'{task_id}' with {counts[task_id]}" for task_id in dropped],
+            f"of {len(tasks)} tasks have fewer than {n} samples; draw the missing ones, give only complete tasks, ask "
+            "for best of fewer, or leave these tasks out with drop_incomplete",
         )
-    return kept, dropped
+    return [task for task in tasks if counts[task.task_id] >= max(n, 1)], dropped
+
+
+def _refuse_several_draws(samples: Sequence[Sample]) -> None:
+    for column in DRAW:
+        values = list(dict.fromkeys(getattr(sample, column) for sample in samples))
+        if len(values) > 1:
+            raise DataError(
+                f"samples of {len(values)} draws in one evaluation ({column} {values[0]!r} and {values[1]!r}): give "
+                "each draw an evaluation of its own"
+            )
+
+
+def _verdict_notes(tasks: Sequence[Task], verdicts: Sequence[Verdict]) -> list[str]:
+    isolations = sorted({verdict.isolation for verdict in verdicts})
+    notes = [f"verdicts of several levels of isolation: {', '.join(map(repr, isolations))}"] * (len(isolations) > 1)
+    languages = {task.task_id: task.language for task in tasks}
+    toolchains: dict[str, set[str]] = {}
+    for verdict in verdicts:
+        if verdict.toolchain and verdict.task_id in languages:
+            toolchains.setdefault(languages[verdict.task_id], set()).add(verdict.toolchain)
+    return notes + [
+        f"verdicts of several toolchains of {language}: {', '.join(sorted(found))}"
+        for language, found in toolchains.items()
+        if len(found) > 1
+    ]
 
 
 def _refuse(found: Sequence[str], problem: str) -> None:
     if found:
         raise DataError(f"{len(found)} {problem} (first: {found[0]})")
-
-
-def _repeated(records: Iterable[T], key: Callable[[T], Hashable]) -> list[T]:
-    seen: set[Hashable] = set()
-    found = []
-    for record in records:
-        if key(record) in seen:
-            found.append(record)
-        seen.add(key(record))
-    return found
-
-
-def _id(record: Sample | Verdict) -> tuple[str, int]:
-    return record.task_id, record.sample_id
 
 
 def _named(record: Sample | Verdict) -> str:

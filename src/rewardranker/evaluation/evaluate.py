@@ -1,35 +1,49 @@
-"""Every ranker on the same samples of one generator, beside chance and the oracle, with intervals over tasks."""
+"""Every ranker on the same samples of one generator, beside chance, greedy and the oracle, with intervals over tasks.
+
+Best-of-n is the exact expectation over all subsets of n of each task's samples (ties shared), for n = 1, 2, 4, ... up
+to the fewest samples of any task. Scores are those given among all samples of the task: a ranker by agreement has
+looked at all of them also where n is smaller, and its programs are counted per sample.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rewardranker.config import EvaluationOptions
 from rewardranker.errors import DataError
-from rewardranker.evaluation.collect import collect, score_matrix
-from rewardranker.evaluation.figures import (
-    auc,
-    best_of_curve,
-    distinct_per_n,
-    mean_pass,
-    pairwise_accuracy,
-    pass_at_k,
-    reciprocal_rank,
+from rewardranker.evaluation.calibration import calibrate
+from rewardranker.evaluation.collect import DRAW, Outcomes, collect, join, score_vector
+from rewardranker.evaluation.figures import best_of_curve, distinct_per_n, mean_pass, pass_at_k
+from rewardranker.evaluation.groups import BY, break_down
+from rewardranker.evaluation.intervals import Bootstrap, holm, paired_differences
+from rewardranker.evaluation.quality import measure_quality
+from rewardranker.evaluation.records import (
+    GREEDY,
+    MEAN,
+    ORACLE,
+    Comparison,
+    Cost,
+    Evaluation,
+    Row,
+    TaskFigures,
 )
-from rewardranker.evaluation.intervals import bootstrap_interval, paired_difference
 from rewardranker.types import Ranking, Sample, Task, Verdict
 
-MEAN, ORACLE = "mean of n", "oracle"
-"""Rows that every evaluation has: a sample drawn at random (expected pass@1), and any of n (pass@n)."""
+Floats = NDArray[np.float64]
 
 
 class Ranks(Protocol):
-    """What `evaluate` needs of a ranker."""
+    """What `evaluate` needs of a ranker.
+
+    It may also have an attribute `cost` of its last `rank`: an object with `seconds`, `programs` (executed) and
+    `execution_seconds`. Without one, the call's time is taken and no program counted.
+    """
 
     @property
     def name(self) -> str: ...
@@ -38,163 +52,150 @@ class Ranks(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """The pass rate of a ranker's answer among n samples: mean over tasks and its interval, in [0, 1]."""
+class Ranked:
+    """Rankings made elsewhere, with what they cost."""
+
+    name: str
+    rankings: Sequence[Ranking]
+    seconds: float = 0.0
+    """Scoring."""
+    programs: int = 0
+    """Executed to choose."""
+    execution_seconds: float = 0.0
+    """In which those ran, summed over programs."""
+
+
+def run_ranker(ranker: Ranks, candidates: Sequence[tuple[Task, Sequence[Sample]]]) -> Ranked:
+    """The rankings of a ranker, with their cost."""
+    start = time.perf_counter()
+    rankings = ranker.rank(candidates)
+    seconds = time.perf_counter() - start
+    cost = getattr(ranker, "cost", None)
+    if cost is None:
+        return Ranked(ranker.name, rankings, seconds)
+    return Ranked(ranker.name, rankings, float(cost.seconds), int(cost.programs), float(cost.execution_seconds))
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A way of choosing, with the expected pass rate of its answer on each task."""
 
     ranker: str
-    n: int
-    mean: float
-    low: float
-    high: float
+    ns: tuple[int, ...]
+    values: Floats
+    """Shape [tasks, len(ns)]."""
+    tokens: float | None
+    """Sampled for each program."""
+    seconds: float = 0.0
+    programs: float = 0.0
+    execution_seconds: float = 0.0
+    """Cost of choosing, for each program that is chosen from."""
 
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """How much better a ranker's best of n is than the baseline's, paired by task."""
-
-    ranker: str
-    baseline: str
-    n: int
-    mean: float
-    low: float
-    high: float
-    p_value: float
-
-
-@dataclass(frozen=True, slots=True)
-class Quality:
-    """How well a ranker orders all samples of a task; None where no task has both correct and wrong programs."""
-
-    ranker: str
-    pairwise_accuracy: float | None
-    """Mean over tasks."""
-    pairwise_accuracy_pooled: float | None
-    mrr: float
-    """Mean over tasks; 0 for a task without a correct program."""
-    auc: float | None
-    """Over the samples of all tasks together."""
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluation:
-    """Figures of one generator's samples under all rankers."""
-
-    model: str
-    tasks: int
-    samples_per_task: int
-    confidence: float
-    rows: tuple[Row, ...]
-    differences: tuple[Comparison, ...]
-    quality: tuple[Quality, ...]
-    distinct: float | None = None
-    """Expected number of distinct programs among `n` samples; None where no `key` was given."""
-    dropped: tuple[str, ...] = ()
-    """Tasks left out for missing samples."""
-    per_task: dict[str, tuple[float, ...]] = field(default_factory=dict)
-    """For each ranker its figure on each task at the largest n, for comparisons across evaluations."""
-
-    def to_record(self) -> dict[str, Any]:
-        """A JSON object."""
-        return asdict(self)
-
-    def to_markdown(self) -> str:
-        """Tables of the figures in percent, with their intervals."""
-        ns = list(dict.fromkeys(row.n for row in self.rows))
-        cells = {(row.ranker, row.n): row for row in self.rows}
-        lines = [
-            f"{self.tasks} tasks, {self.samples_per_task} samples each"
-            + (f", model {self.model}" if self.model else "")
-            + f"; % passed, {100 * self.confidence:g} % intervals over tasks"
-            + (f"; {len(self.dropped)} tasks left out for missing samples" if self.dropped else ""),
-            "",
-            "| best of n by | " + " | ".join(f"n = {n}" for n in ns) + " |",
-            "|---" * (len(ns) + 1) + "|",
-        ]
-        for ranker in dict.fromkeys(row.ranker for row in self.rows):
-            texts = [_percent(cells[ranker, n]) for n in ns]
-            lines.append(f"| {ranker} | " + " | ".join(texts) + " |")
-        if self.differences:
-            lines += ["", "| difference at n | points | p |", "|---|---|---|"]
-            lines += [
-                f"| {d.ranker} - {d.baseline}, n = {d.n} | {_percent(d, sign=True)} | {d.p_value:.2g} |"
-                for d in self.differences
-            ]
-        if self.quality:
-            lines += ["", "| ranker | pairwise accuracy | pooled | MRR | AUC over tasks |", "|---|---|---|---|---|"]
-            for q in self.quality:
-                figures = (q.pairwise_accuracy, q.pairwise_accuracy_pooled, q.mrr, q.auc)
-                lines.append(f"| {q.ranker} | " + " | ".join("-" if v is None else f"{v:.3f}" for v in figures) + " |")
-        return "\n".join(lines) + "\n"
+    def at(self, n: int) -> Floats:
+        """Shape [tasks]; what answers with one program does so for every n."""
+        return self.values[:, self.ns.index(n) if len(self.ns) > 1 else 0]
 
 
 def evaluate(
     tasks: Sequence[Task],
     samples: Sequence[Sample],
     verdicts: Iterable[Verdict],
-    rankers: Sequence[Ranks],
-    options: EvaluationOptions,
+    rankers: Sequence[Ranks | Ranked],
+    options: EvaluationOptions | None = None,
     *,
     baselines: Sequence[str] = (MEAN,),
+    greedy: tuple[Sequence[Sample], Sequence[Verdict]] | None = None,
+    by: Sequence[str] = BY,
     key: Callable[[Sample], Hashable] | None = None,
     drop_incomplete: bool = False,
 ) -> Evaluation:
     """Measure rankers on the samples of one generator.
 
-    Best-of-n is the exact expectation over all subsets of n of each task's samples, for n = 1, 2, 4, ... and
-    `options.n`; with more samples than `options.n` the figures only get steadier.
-
     Args:
-        baselines: rankers by name, each of which all others are compared with at `options.n`.
+        rankers: a ranker named `oracle` is left out, since the oracle has a row in any case.
+        options: `n` is the size of which differences and breakdowns are told; None: the defaults.
+        baselines: rankers by name, each of which all others are compared with; the p-values are corrected for all
+            these comparisons together.
+        greedy: one sample of each task, decoded greedily by the same model, with its verdicts.
+        by: see `groups.break_down`.
         key: what makes samples equal programs, such as `lambda s: canonical_program(s.program)`; None leaves
             `distinct` out.
         drop_incomplete: see `collect`.
 
     Raises:
-        DataError: the records do not fit each other (see `collect`, `score_matrix`), two rankers have one name, or a
-            baseline is not among them.
+        DataError: the records do not fit each other (see `collect`), two rankers have one name, or a baseline is not
+            among them.
     """
+    options = options or EvaluationOptions()
     outcomes = collect(tasks, samples, verdicts, options.n, drop_incomplete=drop_incomplete)
-    names = [MEAN, *(ranker.name for ranker in rankers if ranker.name != ORACLE), ORACLE]
-    if len(set(names)) < len(names):
-        raise DataError(f"two rankers have one name among: {', '.join(names)}; rename one")
-    unknown = [name for name in baselines if name not in names]
-    if unknown:
-        raise DataError(f"baseline '{unknown[0]}' is not among the rankers: {', '.join(names)}")
-    ns = powers(options.n)
-    passed = outcomes.passed
-    curves: dict[str, NDArray[np.float64]] = {MEAN: np.repeat(mean_pass(passed)[:, None], len(ns), axis=1)}
-    quality = []
-    for ranker in rankers:
-        if ranker.name == ORACLE:  # it has a row of its own
-            continue
-        scores = score_matrix(outcomes, ranker.rank(outcomes.candidates))
-        curves[ranker.name] = best_of_curve(scores, passed, ns)
-        quality.append(_quality(ranker.name, scores, passed))
-    curves[ORACLE] = np.stack([pass_at_k(passed, n) for n in ns], axis=1)
-    rows = []
-    for name, curve in curves.items():
-        for column, n in enumerate(ns):
-            interval = bootstrap_interval(curve[:, column], options)
-            rows.append(Row(name, n, interval.mean, interval.low, interval.high))
-    differences = []
-    for baseline in baselines:
-        for name, curve in curves.items():
-            if name not in (baseline, ORACLE, MEAN):
-                d = paired_difference(curve[:, -1], curves[baseline][:, -1], options)
-                differences.append(Comparison(name, baseline, options.n, d.mean, d.low, d.high, d.p_value))
+    fewest = int(outcomes.counts.min())
+    ns = sorted({*powers(fewest), options.n})
+    _check_names([ranker.name for ranker in rankers], baselines, greedy is not None)
+    ranked = [
+        ranker if isinstance(ranker, Ranked) else run_ranker(ranker, outcomes.candidates)
+        for ranker in rankers
+        if ranker.name != ORACLE
+    ]
+    tokens = _tokens(outcomes)
+    curves = [Curve(MEAN, (1,), outcomes.per_task(mean_pass, outcomes.passed)[:, None], tokens)]
+    if greedy is not None:
+        curves.append(_greedy(outcomes, *greedy))
+    bootstrap = Bootstrap(len(outcomes.tasks), options, outcomes.problems)
+    quality, calibration, notes = [], [], list(outcomes.notes)
+    for one in ranked:
+        scores, aside = score_vector(outcomes, one.rankings)
+        notes += aside
+        curves.append(_ranker(outcomes, one, scores, ns, tokens))
+        quality.append(measure_quality(one.name, scores, outcomes, bootstrap))
+        fitted = calibrate(
+            one.name, scores, outcomes.passed, outcomes.counts, outcomes.problems, bootstrap, options.seed
+        )
+        calibration += [fitted] if fitted else []
+    curves.append(_oracle(outcomes, ns, tokens))
+    columns = [(curve.ranker, n) for curve in curves for n in curve.ns]
+    figures = np.concatenate([curve.values for curve in curves], axis=1)
+    breakdowns, more = break_down(outcomes.tasks, outcomes.problems, columns, figures, options, by)
     keys = None if key is None else [[key(sample) for sample in row] for row in outcomes.samples]
     return Evaluation(
         model=outcomes.model,
         tasks=len(outcomes.tasks),
-        samples_per_task=passed.shape[1],
+        samples=len(outcomes.passed),
+        fewest_samples=fewest,
+        most_samples=int(outcomes.counts.max()),
+        n=options.n,
         confidence=options.confidence,
-        rows=tuple(rows),
-        differences=tuple(differences),
+        bootstrap=options.bootstrap,
+        seed=options.seed,
+        rows=_rows(curves, bootstrap),
+        differences=_differences(curves, baselines, outcomes.problems, options),
         quality=tuple(quality),
+        calibration=tuple(calibration),
+        costs=tuple(Cost(one.name, _scored(one), one.seconds, one.programs, one.execution_seconds) for one in ranked),
+        breakdowns=tuple(breakdowns),
+        task_ids=tuple(task.task_id for task in outcomes.tasks),
+        problems=outcomes.problems,
+        per_task=tuple(
+            TaskFigures(ranker, n, tuple(values))
+            for (ranker, n), values in zip(columns, figures.T.tolist(), strict=True)
+        ),
         distinct=None if keys is None else float(distinct_per_n(keys, options.n).mean()),
         dropped=outcomes.dropped,
-        per_task={name: tuple(curve[:, -1].tolist()) for name, curve in curves.items()},
+        notes=tuple(notes + more),
+        draw={name: str(getattr(outcomes.samples[0][0], name)) for name in DRAW},
+        methods=METHODS,
     )
+
+
+METHODS = {
+    "best of n": "exact expectation over all subsets of n of a task's samples, equal scores sharing the answer; scores "
+    "are those given among all samples",
+    "pass@k": "row `oracle`: 1 - C(N - c, k) / C(N, k) (arXiv 2107.03374)",
+    "interval": "percentile bootstrap over tasks, those of one problem drawn together",
+    "p_value": "two-sided sign-flip permutation test over tasks, paired, those of one problem flipped together",
+    "p_adjusted": "Holm's correction over all differences of the list",
+    "calibration": "logistic curve fitted on the other tasks (5 folds); expected calibration error over 10 bins of "
+    "equal weight",
+}
 
 
 def powers(n: int) -> list[int]:
@@ -202,18 +203,102 @@ def powers(n: int) -> list[int]:
     return [*(1 << i for i in range((n - 1).bit_length())), n]
 
 
-def _quality(name: str, scores: NDArray[np.float64], passed: NDArray[np.bool_]) -> Quality:
-    mixed = passed.any(axis=1) & ~passed.all(axis=1)
-    accuracy = pairwise_accuracy(scores, passed) if mixed.any() else None
-    return Quality(
-        ranker=name,
-        pairwise_accuracy=accuracy.mean if accuracy else None,
-        pairwise_accuracy_pooled=accuracy.pooled if accuracy else None,
-        mrr=float(reciprocal_rank(scores, passed).mean()),
-        auc=auc(scores, passed) if passed.any() and not passed.all() else None,
+def _check_names(names: Sequence[str], baselines: Sequence[str], greedy: bool) -> None:
+    every = [MEAN, *[GREEDY] * greedy, *(name for name in names if name != ORACLE), ORACLE]
+    if len(set(every)) < len(every):
+        raise DataError(f"two rankers have one name among: {', '.join(every)}; rename one")
+    unknown = [name for name in baselines if name not in every]
+    if unknown:
+        raise DataError(f"baseline '{unknown[0]}' is not among the rankers: {', '.join(every)}")
+
+
+def _ranker(outcomes: Outcomes, ranked: Ranked, scores: Floats, ns: Sequence[int], tokens: float | None) -> Curve:
+    values = outcomes.per_task(lambda s, p: best_of_curve(s, p, ns), scores, outcomes.passed)
+    costs = [cost / _scored(ranked) for cost in (ranked.seconds, ranked.programs, ranked.execution_seconds)]
+    return Curve(ranked.name, tuple(ns), values, tokens, *costs)
+
+
+def _scored(ranked: Ranked) -> int:
+    return sum(len(ranking.scores) for ranking in ranked.rankings)
+
+
+def _oracle(outcomes: Outcomes, ns: Sequence[int], tokens: float | None) -> Curve:
+    values = outcomes.per_task(lambda p: np.stack([pass_at_k(p, n) for n in ns], axis=1), outcomes.passed)
+    return Curve(ORACLE, tuple(ns), values, tokens, programs=1.0)
+
+
+def _greedy(outcomes: Outcomes, samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> Curve:
+    """
+    Raises:
+        DataError: a task has no greedy program or several, the records do not fit, or the model is another.
+    """
+    passed = join(samples, verdicts)
+    wanted = [task.task_id for task in outcomes.tasks]
+    by_task = {sample.task_id: sample for sample in samples}
+    if len(by_task) < len(samples):
+        raise DataError(f"{len(samples) - len(by_task)} tasks have several greedy programs: give one each")
+    missing = [task_id for task_id in wanted if task_id not in by_task]
+    if missing:
+        raise DataError(f"{len(missing)} tasks have no greedy program (first: '{missing[0]}')")
+    models = {by_task[task_id].model for task_id in wanted}
+    if models != {outcomes.model}:
+        raise DataError(f"the greedy programs are of model {sorted(models)}, the samples of '{outcomes.model}'")
+    chosen = [by_task[task_id] for task_id in wanted]
+    tokens = [len(sample.token_ids) for sample in chosen]
+    values = np.array([[float(passed[sample.task_id, sample.sample_id])] for sample in chosen])
+    return Curve(GREEDY, (1,), values, float(np.mean(tokens)) if any(tokens) else None)
+
+
+def _tokens(outcomes: Outcomes) -> float | None:
+    """Tokens of a program, mean over tasks; None where no sample has its tokens."""
+    tokens = np.array([float(len(sample.token_ids)) for row in outcomes.samples for sample in row])
+    return float(outcomes.per_task(lambda t: t.mean(axis=1), tokens).mean()) if tokens.any() else None
+
+
+def _rows(curves: Sequence[Curve], bootstrap: Bootstrap) -> tuple[Row, ...]:
+    rows = []
+    for curve in curves:
+        for n, interval in zip(curve.ns, bootstrap.intervals(curve.values), strict=True):
+            rows.append(
+                Row(
+                    ranker=curve.ranker,
+                    n=n,
+                    mean=interval.mean,
+                    low=interval.low,
+                    high=interval.high,
+                    tokens=None if curve.tokens is None else n * curve.tokens,
+                    seconds=n * curve.seconds,
+                    programs=n * curve.programs,
+                    execution_seconds=n * curve.execution_seconds,
+                )
+            )
+    return tuple(rows)
+
+
+def _differences(
+    curves: Sequence[Curve], baselines: Sequence[str], problems: Sequence[str], options: EvaluationOptions
+) -> tuple[Comparison, ...]:
+    by_name = {curve.ranker: curve for curve in curves}
+    pairs = [
+        (curve.ranker, baseline)
+        for baseline in baselines
+        for curve in curves
+        if curve.ranker not in (MEAN, ORACLE, *baselines[: list(baselines).index(baseline) + 1])
+    ]
+    return compare_columns(
+        [(a, b, by_name[a].at(options.n), by_name[b].at(options.n)) for a, b in pairs], problems, options
     )
 
 
-def _percent(figure: Row | Comparison, sign: bool = False) -> str:
-    form = "+.1f" if sign else ".1f"
-    return f"{100 * figure.mean:{form}} [{100 * figure.low:{form}}, {100 * figure.high:{form}}]"
+def compare_columns(
+    pairs: Sequence[tuple[str, str, Floats, Floats]], problems: Sequence[str], options: EvaluationOptions
+) -> tuple[Comparison, ...]:
+    """Paired differences of named figures [tasks], their p-values corrected for all of them together."""
+    if not pairs:
+        return ()
+    found = paired_differences(np.stack([a - b for _, _, a, b in pairs], axis=1), options, problems)
+    adjusted = holm([difference.p_value for difference in found])
+    return tuple(
+        Comparison(ranker, baseline, options.n, d.mean, d.low, d.high, d.p_value, p)
+        for (ranker, baseline, _, _), d, p in zip(pairs, found, adjusted, strict=True)
+    )

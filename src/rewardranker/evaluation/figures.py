@@ -104,20 +104,10 @@ def pairwise_accuracy(scores: ArrayLike, passed: ArrayLike, wrong: ArrayLike | N
     Raises:
         DataError: shapes differ, a score is NaN, the mask marks a program that passes, or no task has a pair.
     """
-    values, array = _pair(scores, passed)
-    mask = ~array if wrong is None else np.asarray(wrong, bool)
-    if mask.shape != array.shape or (mask & array).any():
-        raise DataError("the mask of wrong programs must have the shape of `passed` and mark none that passes")
-    won, pairs = np.zeros(len(values)), np.zeros(len(values), np.int64)
-    for task, row in enumerate(values):
-        correct, against = np.sort(row[array[task]]), row[mask[task]]
-        below = np.searchsorted(correct, against, "left")
-        equal = np.searchsorted(correct, against, "right") - below
-        won[task] = (len(correct) - below - equal / 2).sum()
-        pairs[task] = len(correct) * len(against)
+    won, pairs = pairwise_wins(scores, passed, wrong).T
     if not pairs.any():
         raise DataError("no task has both a correct and a wrong program: there are no pairs to compare")
-    per_task = np.divide(won, pairs, out=np.full(len(values), np.nan), where=pairs > 0)
+    per_task = np.divide(won, pairs, out=np.full(len(won), np.nan), where=pairs > 0)
     return PairwiseAccuracy(
         mean=float(np.nanmean(per_task)),
         pooled=float(won.sum() / pairs.sum()),
@@ -125,6 +115,25 @@ def pairwise_accuracy(scores: ArrayLike, passed: ArrayLike, wrong: ArrayLike | N
         tasks=int((pairs > 0).sum()),
         pairs=int(pairs.sum()),
     )
+
+
+def pairwise_wins(scores: ArrayLike, passed: ArrayLike, wrong: ArrayLike | None = None) -> Floats:
+    """For each task the (correct, wrong) pairs in the right order, ties half, and all of them: shape [tasks, 2].
+
+    Raises:
+        DataError: shapes differ, a score is NaN, or the mask marks a program that passes.
+    """
+    values, array = _pair(scores, passed)
+    mask = ~array if wrong is None else np.asarray(wrong, bool)
+    if mask.shape != array.shape or (mask & array).any():
+        raise DataError("the mask of wrong programs must have the shape of `passed` and mark none that passes")
+    ties = _ties(values)
+    correct, against = ties.count(array), ties.count(mask)
+    above = np.cumsum(against) - against  # wrong programs above a group, in all tasks so far
+    pairs = array.sum(axis=1) * mask.sum(axis=1)
+    below = np.cumsum(mask.sum(axis=1))[ties.task] - above - against
+    won = np.bincount(ties.task, correct * (below + against / 2), minlength=len(values))
+    return np.stack([won, pairs], axis=1)
 
 
 def hard_negatives(reference_scores: ArrayLike, passed: ArrayLike) -> Bools:
@@ -144,18 +153,15 @@ def reciprocal_rank(scores: ArrayLike, passed: ArrayLike) -> Floats:
     Its mean is the MRR.
     """
     values, array = _pair(scores, passed)
+    top = np.where(array, values, -np.inf).max(axis=1, keepdims=True)
+    above, tied = (values > top).sum(axis=1), (values == top).sum(axis=1)
+    correct = (array & (values == top)).sum(axis=1)
     result = np.zeros(len(values))
-    for task, row in enumerate(values):
-        if not array[task].any():
-            continue
-        top = row[array[task]].max()
-        above, tied = int((row > top).sum()), int((row == top).sum())
-        correct = int((array[task] & (row == top)).sum())
-        remaining = 1.0  # probability that none of the tied ones so far is correct
-        for place in range(tied - correct + 1):
-            here = correct / (tied - place)
-            result[task] += remaining * here / (above + place + 1)
-            remaining *= 1 - here
+    remaining = (correct > 0).astype(np.float64)  # probability that none of the tied ones so far is correct
+    for place in range(int((tied - correct).max()) + 1):
+        here = correct / np.maximum(tied - place, 1)
+        result += remaining * here / (above + place + 1)
+        remaining *= 1 - np.minimum(here, 1)
     return result
 
 
@@ -197,13 +203,32 @@ def _avoids(total: int, n: int) -> Floats:
     return np.concatenate([[1.0], np.cumprod(np.maximum(total - n - steps, 0) / (total - steps))])
 
 
-def _shared_passes(scores: Floats, passed: Bools) -> Floats:
-    """Passes from the highest score to the lowest, each replaced by the mean over its group of equal scores."""
+@dataclass(frozen=True, slots=True)
+class _Ties:
+    """The samples of each task from the highest score to the lowest, and their groups of equal scores."""
+
+    order: NDArray[np.intp]
+    """Shape [tasks, N]."""
+    group: NDArray[np.intp]
+    """Number of each ranked sample's group, counted through all tasks, shape [tasks * N]."""
+    task: NDArray[np.intp]
+    """The task of each group."""
+
+    def count(self, mask: Bools) -> Floats:
+        """How many marked samples each group has."""
+        return np.bincount(self.group, np.take_along_axis(mask, self.order, axis=1).ravel()).astype(np.float64)
+
+
+def _ties(scores: Floats) -> _Ties:
     order = np.argsort(-scores, axis=1, kind="stable")
     ranked = np.take_along_axis(scores, order, axis=1)
     starts = np.ones(scores.shape, bool)
     starts[:, 1:] = ranked[:, 1:] != ranked[:, :-1]
-    group = np.cumsum(starts.ravel()) - 1
-    won = np.take_along_axis(passed, order, axis=1).ravel()
-    shares = np.bincount(group, won) / np.bincount(group)
-    return np.asarray(shares[group].reshape(scores.shape))
+    return _Ties(order, np.cumsum(starts.ravel()) - 1, np.repeat(np.arange(len(scores)), starts.sum(axis=1)))
+
+
+def _shared_passes(scores: Floats, passed: Bools) -> Floats:
+    """Passes from the highest score to the lowest, each replaced by the mean over its group of equal scores."""
+    ties = _ties(scores)
+    shares = ties.count(passed) / np.bincount(ties.group)
+    return np.asarray(shares[ties.group].reshape(scores.shape))
