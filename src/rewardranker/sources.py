@@ -133,12 +133,12 @@ def _raw_rows(path: Path) -> Iterator[tuple[str, Any]]:
                 for number, row in enumerate(_parsed(text, str(path))):
                     yield f"{path}[{number}]", row
                 return
-            lines: Iterable[str] = text.splitlines()
+            lines: Iterable[str] = text.split("\n")
         else:
             lines = file
         for number, line in enumerate(lines, 1):
             if line.strip():
-                yield f"{path}:{number}", _parsed(line, f"{path}:{number}")
+                yield f"{path}:{number}", _parsed(line.rstrip(), f"{path}:{number}")
 
 
 def _parsed(text: str, where: str) -> Any:

@@ -20,13 +20,15 @@ from rewardranker.types import Candidate, PreferenceGroup
 
 
 @dataclass(frozen=True, slots=True)
-class _Pair:
+class Pair:
+    """A row of plain pairs."""
+
     task_id: str
     prompt: str
     chosen: str
     rejected: str
     number: int
-    """Line in the file."""
+    """Line in the file, or row of the set."""
 
 
 def read_groups(path: str | Path) -> list[PreferenceGroup]:
@@ -41,7 +43,7 @@ def read_groups(path: str | Path) -> list[PreferenceGroup]:
     """
     path = Path(path)
     groups: dict[str, PreferenceGroup] = {}
-    pairs: dict[tuple[str, str], list[_Pair]] = {}
+    pairs: dict[tuple[str, str], list[Pair]] = {}
     for number, row in _rows(path):
         where = f"{path}:{number}"
         if "candidates" in row:
@@ -59,7 +61,7 @@ def read_groups(path: str | Path) -> list[PreferenceGroup]:
                 f"rejected); columns here: {have}"
             )
     for same in pairs.values():
-        for group, number in _groups_of(same, path):
+        for group, number in groups_of(same, path):
             _add(groups, group, f"{path}:{number}")
     if not groups:
         raise DataError(
@@ -131,13 +133,13 @@ def _add(groups: dict[str, PreferenceGroup], group: PreferenceGroup, where: str)
     groups[group.task_id] = group
 
 
-def _pair(row: Mapping[str, Any], number: int, where: str) -> _Pair:
+def _pair(row: Mapping[str, Any], number: int, where: str) -> Pair:
     prompt, chosen, rejected = row.get("prompt"), row["chosen"], row["rejected"]
     if prompt is None:
         shared = _shared_start(chosen, rejected, where)
         prompt, chosen, rejected = chosen[:shared], chosen[shared:], rejected[shared:]
     prompt = _prompt(prompt, where)
-    pair = _Pair(
+    pair = Pair(
         task_id=str(row.get("task_id") or "pairs-" + hashlib.sha256(prompt.encode()).hexdigest()[:16]),
         prompt=prompt,
         chosen=_answer(chosen, f"{where}: column 'chosen'"),
@@ -209,8 +211,15 @@ def _messages(value: Any, where: str) -> list[tuple[str, str]]:
     return messages
 
 
-def _groups_of(pairs: Sequence[_Pair], path: Path) -> Iterator[tuple[PreferenceGroup, int]]:
-    """One group of all pairs with a prompt, or, where they contradict each other as classes, one of each."""
+def groups_of(pairs: Sequence[Pair], path: str | Path) -> Iterator[tuple[PreferenceGroup, int]]:
+    """One group of all pairs with a prompt, or, where they contradict each other as classes, one of each.
+
+    Yields:
+        The group and the number of its first pair.
+
+    Raises:
+        DataError: a pair is there in both directions.
+    """
     first = pairs[0]
     directions: dict[tuple[str, str], int] = {}
     for pair in pairs:
