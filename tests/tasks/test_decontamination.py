@@ -1,11 +1,13 @@
 """Decontamination finds what is planted, keeps what is clean, and states composition overlap."""
 
 import dataclasses
+import json
 
 import pytest
 
 from rewardranker.tasks import load_tasks, overlap, remove_overlap
 from rewardranker.tasks.normalization import normalized_program
+from rewardranker.tasks.signatures import signature
 from rewardranker.types import Task
 
 PROMPT = '''def running_maximum(numbers):
@@ -30,7 +32,7 @@ def test_a_planted_copy_is_found_and_removed():
     copy = dataclasses.replace(EVALUATION, task_id="train/copy")
     kept, report = remove_overlap([CLEAN, copy], [EVALUATION])
     assert kept == [CLEAN]
-    assert report.counts == {"prompt": 1, "program": 1, "words": 1, "composition": 0}
+    assert report.counts == {"prompt": 1, "program": 1, "signature": 1, "words": 1, "composition": 0}
     assert report.contaminated == {"train/copy"}
 
 
@@ -106,3 +108,54 @@ def test_other_languages_are_compared_without_comments_and_layout():
 @pytest.mark.parametrize("task", [Task("a", "x"), Task("a", "x", reference="")])
 def test_tasks_without_reference_have_no_program(task):
     assert normalized_program(task) == ""
+
+
+@pytest.mark.parametrize(
+    ("prompt", "reference", "name", "expected"),
+    [
+        ("def running_max(a_list, k=1, *, key):\n", "    pass\n", "running_max", "runningmax(alist, k, key)"),
+        ("import x\n\ndef twoSum(nums: List[int], target: int) -> int:", None, "twoSum", "twosum(nums, target)"),
+        ('"""Say."""\n', "class Solution:\n    def halve(self, n):\n        pass\n", "halve", "halve(n)"),
+        ('"""Complete:\n\ndef halve(self, xs: Dict[int, str], n) -> int:\n"""\n', None, "halve", "halve(xs, n)"),
+        ("def solve(xs):\n", "    pass\n", "solve", ""),
+        ("def task_func(xs):\n", "    pass\n", "task_func", ""),
+        ("Say.", None, "halve", ""),
+        ("Say.", None, None, ""),
+    ],
+)
+def test_signatures(prompt, reference, name, expected):
+    assert signature(Task("a", prompt, entry_point=name, reference=reference)) == expected
+
+
+def test_a_reworded_task_is_found_by_its_signature():
+    prompt = 'def runningMaximum(numbers):\n    """ Peaks so far. """\n'
+    other = Task("t", prompt, entry_point="runningMaximum", reference="    return sorted(numbers)\n")
+    assert kinds(other) == {"signature"}
+    assert kinds(dataclasses.replace(other, prompt=prompt.replace("numbers", "items"), reference=None)) == set()
+
+
+def test_runs_that_many_training_tasks_share_do_not_count(monkeypatch):
+    monkeypatch.setattr("rewardranker.tasks.decontamination.COMMON", (3, 0.01))
+    phrase = "the first line of the input contains a single integer t the number of test cases that follow"
+    evaluation = Task("e", f"Count the pairs of stones. {phrase}")
+    training = [Task(f"t{i}", f"Story {i}. {phrase}") for i in range(4)]
+    report = overlap(training, [evaluation])
+    assert report.overlaps == ()
+    assert len(report.common_runs) == 7  # of 13 words, in 19
+    assert "did not count: 7" in report.summary()
+    assert overlap(training[:3], [evaluation]).counts["words"] == 3
+    copy = Task("copy", f"Count the pairs of stones. {phrase}")
+    assert overlap([*training, copy], [evaluation]).contaminated == {"copy"}  # by a run that only it shares
+
+
+def test_the_report_as_json_holds_every_pair():
+    copies = [dataclasses.replace(EVALUATION, task_id=f"c{i}") for i in range(7)]
+    report = overlap([*copies, CLEAN], [EVALUATION])
+    record = json.loads(json.dumps(report.to_record()))
+    assert (record["training"], record["evaluation"], record["contaminated"]) == (8, 1, 7)
+    assert record["counts"]["program"] == 7
+    assert len(record["pairs"]) == 28
+    assert record["pairs"][0] == {"training_id": "c0", "evaluation_id": "eval/1", "kind": "prompt"} | {
+        "evidence": record["pairs"][0]["evidence"]
+    }
+    assert len(report.summary(None).splitlines()) == 1 + 28

@@ -1,9 +1,15 @@
 """Finding evaluation tasks in training tasks, and taking them out.
 
-Three checks: the same prompt up to whitespace; the same reference program up to names, comments and layout; a shared
-run of 13 words in the prompts (Brown et al. 2020, appendix C; all words of an evaluation prompt that has fewer).
+Four rules: the same prompt up to whitespace; the same reference program up to names, comments and layout; the same
+signature (name and parameters of the function, Python only); a shared run of 13 words in the prompts (Brown et al.
+2020, arXiv 2005.14165, appendix C; all words of an evaluation prompt that has fewer). Runs that many training tasks
+share are phrases of the trade (`the first line contains ...`) and do not count; the report says how many these were.
+
 Prompts of the built-in generator share their sentences by construction, so between two of its tasks the composition
-is compared instead of word runs. Not guaranteed: that a paraphrase with another solution is found.
+is compared instead of word runs and signatures.
+
+Not guaranteed: that a paraphrase with another solution and another name is found. A shared signature or run may be
+chance: the rules rather take a clean training task out than leave a known evaluation task in.
 """
 
 from __future__ import annotations
@@ -11,15 +17,18 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from rewardranker.tasks.normalization import normalized_program
-from rewardranker.types import Task
+from rewardranker.tasks.signatures import signature
+from rewardranker.types import Json, Task
 
 WORDS = 13
 SHORTEST = 6
 """Evaluation prompts with fewer words are compared as a whole only: their words alone say too little."""
-KINDS = ("prompt", "program", "words", "composition")
+COMMON = (100, 0.01)
+"""A run is common when more training tasks share it than this number and than this share of them."""
+KINDS = ("prompt", "program", "signature", "words", "composition")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +49,14 @@ class OverlapReport:
         training: number of training tasks looked at.
         evaluation: number of evaluation tasks.
         compositions: numbers of distinct synthetic compositions in training, in evaluation, and in both.
+        common_runs: runs of words of evaluation prompts that did not count, as too many training tasks share them.
     """
 
     training: int
     evaluation: int
     overlaps: tuple[Overlap, ...]
     compositions: tuple[int, int, int]
+    common_runs: tuple[str, ...] = ()
 
     @property
     def contaminated(self) -> frozenset[str]:
@@ -58,8 +69,20 @@ class OverlapReport:
         counter = Counter(found.kind for found in self.overlaps)
         return {kind: counter[kind] for kind in KINDS}
 
-    def summary(self, examples: int = 5) -> str:
-        """The counts and a few examples as text."""
+    def to_record(self) -> Json:
+        """All of the report as JSON: counts by rule, and every pair found."""
+        return {
+            "training": self.training,
+            "evaluation": self.evaluation,
+            "contaminated": len(self.contaminated),
+            "counts": self.counts,
+            "compositions": dict(zip(("training", "evaluation", "both"), self.compositions, strict=True)),
+            "common_runs": list(self.common_runs),
+            "pairs": [asdict(found) for found in self.overlaps],
+        }
+
+    def summary(self, examples: int | None = 5) -> str:
+        """The counts and the first so many pairs (None: all) as text."""
         lines = [
             f"{len(self.contaminated)} of {self.training} training tasks repeat one of {self.evaluation} evaluation "
             "tasks (" + ", ".join(f"{kind} {count}" for kind, count in self.counts.items()) + ")"
@@ -67,7 +90,12 @@ class OverlapReport:
         if self.compositions[0] and self.compositions[1]:
             first, second, both = self.compositions
             lines.append(f"synthetic compositions: {first} in training, {second} in evaluation, {both} in both")
-        lines += [f"  {o.training_id} ~ {o.evaluation_id}: {o.kind}: {o.evidence}" for o in self.overlaps[:examples]]
+        if self.common_runs:
+            lines.append(f"runs of words that did not count: {len(self.common_runs)}, such as '{self.common_runs[0]}'")
+        lines += [
+            f"  {o.training_id} ~ {o.evaluation_id}: {o.kind}: {_squeezed(o.evidence)}"
+            for o in self.overlaps[:examples]
+        ]
         return "\n".join(lines)
 
 
@@ -76,22 +104,34 @@ def overlap(training: Sequence[Task], evaluation: Sequence[Task]) -> OverlapRepo
     prompts = {_squeezed(task.prompt): task.task_id for task in reversed(evaluation)}
     programs = {key: task.task_id for task in reversed(evaluation) if (key := normalized_program(task))}
     compositions = {key: task.task_id for task in reversed(evaluation) if (key := _composition(task))}
-    runs = _Runs([task for task in evaluation if not _composition(task)])
-    runs_all = _Runs(evaluation)
+    told = [task for task in evaluation if not _composition(task)]  # what a synthetic training task is compared with
+    every_signature, told_signatures = _signatures(evaluation), _signatures(told)
+    every_run, told_runs = _Runs(evaluation), _Runs(told)
+    hits = [(told_runs if _composition(task) else every_run).hits(task.prompt) for task in training]
+    common = _common(hits)
     found: list[Overlap] = []
-    for task in training:
+    for task, runs in zip(training, hits, strict=True):
         composition = _composition(task)
         if (prompt := _squeezed(task.prompt)) in prompts:
             found.append(Overlap(task.task_id, prompts[prompt], "prompt", prompt[:100]))
         if (program := normalized_program(task)) in programs:
             found.append(Overlap(task.task_id, programs[program], "program", program[:100]))
+        signatures = told_signatures if composition else every_signature
+        if (name := signature(task)) in signatures:
+            found.append(Overlap(task.task_id, signatures[name], "signature", name))
         if composition in compositions:
             found.append(Overlap(task.task_id, compositions[composition], "composition", composition))
-        if (hit := (runs if composition else runs_all).find(task.prompt)) is not None:
-            found.append(Overlap(task.task_id, hit[0], "words", hit[1]))
+        if (hit := next((run for run in runs if run not in common), None)) is not None:
+            found.append(Overlap(task.task_id, runs[hit], "words", " ".join(hit)))
     trained = {composition for task in training if (composition := _composition(task))}
     shared = len(trained & set(compositions))
-    return OverlapReport(len(training), len(evaluation), tuple(found), (len(trained), len(compositions), shared))
+    return OverlapReport(
+        len(training),
+        len(evaluation),
+        tuple(found),
+        (len(trained), len(compositions), shared),
+        tuple(sorted(" ".join(run) for run in common)),
+    )
 
 
 def remove_overlap(training: Sequence[Task], evaluation: Sequence[Task]) -> tuple[list[Task], OverlapReport]:
@@ -114,15 +154,27 @@ class _Runs:
                 for start in range(len(words) - length + 1):
                     runs.setdefault(tuple(words[start : start + length]), task.task_id)
 
-    def find(self, prompt: str) -> tuple[str, str] | None:
-        """The evaluation task that shares a run with this prompt, and the run."""
+    def hits(self, prompt: str) -> dict[tuple[str, ...], str]:
+        """The runs that this prompt shares with evaluation tasks, in its order, and the first task of each."""
         words = _words(prompt)
+        found: dict[tuple[str, ...], str] = {}
         for length, runs in self._runs.items():
             for start in range(len(words) - length + 1):
                 run = tuple(words[start : start + length])
                 if run in runs:
-                    return runs[run], " ".join(run)
-        return None
+                    found[run] = runs[run]
+        return found
+
+
+def _common(hits: Sequence[dict[tuple[str, ...], str]]) -> set[tuple[str, ...]]:
+    """The runs that too many training tasks share to say anything."""
+    number, share = COMMON
+    counts = Counter(run for runs in hits for run in runs)
+    return {run for run, count in counts.items() if count > max(number, share * len(hits))}
+
+
+def _signatures(tasks: Sequence[Task]) -> dict[str, str]:
+    return {name: task.task_id for task in reversed(tasks) if (name := signature(task))}
 
 
 def _composition(task: Task) -> str:
