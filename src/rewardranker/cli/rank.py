@@ -2,61 +2,131 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from rewardranker.cli import common, plan
+from rewardranker.cli import common, plan, rankers
+
+if TYPE_CHECKING:
+    from rewardranker.types import Ranking, Sample, Task
 
 
-@click.command(short_help="Score programs and pick the best: SAMPLES.jsonl -> RANKINGS.jsonl")
+@click.command(
+    short_help="Score programs and pick the best: SAMPLES.jsonl -> RANKINGS.jsonl",
+)
 @click.argument("samples", type=common.PathOption)
 @common.recipe_options
-@click.option("--reward", required=True, help="Reward model: a folder, a run directory, or a hub name.")
+@click.option("--ranker", "spec", metavar="RANKER", help="Such as codet, prune+reward:DIR, reward:DIR+0.5*logprob.")
+@click.option(
+    "--list",
+    "show_list",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda context, option, wanted: _list(context, wanted),
+    help="Name all rankers and end.",
+)
+@click.option("--reward", help="Reward model: a folder, a run directory, or a hub name; short for --ranker reward:...")
 @click.option(
     "--tasks", "name", metavar="NAME", help="See `rewardranker tasks`; default: the recipe's tasks.evaluation."
 )
 @click.option("--logprob-weight", type=float, default=0.0, help="Add so many times the summed log-probability.")
-@click.option("--best", type=common.PathOption, help="Also write the first-ranked sample of each task here.")
+@click.option("--verdicts", type=common.PathOption, help="Of the samples; the oracle needs them.")
+@rankers.evidence_options
+@click.option(
+    "--best", type=common.PathOption, help="Also write a first-ranked sample of each task here, ties drawn by lot."
+)
 @click.option("--output", type=common.PathOption, required=True, help="JSON Lines file of rankings.")
 def command(
     samples: Path,
     config: str | None,
     overrides: tuple[str, ...],
     dry_run: bool,
-    reward: str,
+    spec: str | None,
+    reward: str | None,
     name: str | None,
     logprob_weight: float,
+    verdicts: Path | None,
+    generated_tests: Path | None,
+    tests_model: str | None,
+    tests_texts: int,
+    inputs: Literal["generated", "tests"],
+    calls: int,
     best: Path | None,
     output: Path,
 ) -> None:
-    """Score every program of SAMPLES with a reward model."""
+    """Score every program of SAMPLES with a ranker.
+
+    A ranker is NAME or NAME:MODEL; several are added with +, each with a weight such as 0.5* in front, after their
+    scores were standardised within each task; prune+ in front asks the rest only about programs that parse and pass the
+    first test that their task shows.
+    """
     from rewardranker.tasks import load_tasks
 
     recipe = common.load(config, overrides)
     name = name or recipe.tasks.evaluation
-    common.require_files(samples)
+    if (spec is None) == (reward is None):
+        raise click.UsageError("give either --ranker or --reward; `rewardranker rank --list` names all rankers")
+    common.require_files(samples, verdicts)
+    evidence = rankers.Evidence(generated_tests, tests_model, tests_texts, inputs, calls)
+    models = list(rankers.check([spec], evidence) if spec else plan.models({"--reward": reward}))
     if dry_run:
         lines = [
-            f"would rank the programs of {samples} by {reward} into {output}",
+            f"would rank the programs of {samples} by {spec or reward} into {output}",
             *plan.task_sets(recipe.tasks.seed, {"--tasks": (name, None)}),
-            *plan.models({"--reward": reward}),
+            *models,
         ]
         plan.show(recipe, lines, ("launch",))
         return
     tasks = load_tasks(name, None, recipe.tasks.seed)
-    from rewardranker.ranking import Ranker, Reward, SumLogProbability, Weighted
-    from rewardranker.reward import RewardRanker
+    from rewardranker.ranking import SumLogProbability, Weighted
     from rewardranker.runs import read_records, write_records
-    from rewardranker.types import Sample
+    from rewardranker.types import Sample, Verdict
 
     candidates = common.group_samples(tasks, read_records(samples, Sample))
-    ranker: Ranker = Reward(RewardRanker.from_pretrained(reward, common.start(recipe)))
+    drawn = [sample for _, group in candidates for sample in group]
+    judged = None if verdicts is None else list(read_records(verdicts, Verdict))
+    if spec:
+        with_samples = [task for task, _ in candidates]
+        prefix = output.with_suffix("")
+        (ranker,) = rankers.make([spec], recipe, with_samples, drawn, prefix, evidence, judged)
+    else:
+        assert reward is not None
+        ranker = rankers.reward(reward, recipe)
     if logprob_weight:
         ranker = Weighted({ranker: 1.0, SumLogProbability(): logprob_weight})
     rankings = ranker.rank(candidates)
     write_records(output, rankings)
     if best is not None:
-        tops = (max(range(len(r.scores)), key=r.scores.__getitem__) for r in rankings)
-        write_records(best, [drawn[top] for (_, drawn), top in zip(candidates, tops, strict=True)])
-    common.show_figures({"tasks": len(rankings), "programs": sum(len(r.scores) for r in rankings)}, output)
+        write_records(best, _tops(candidates, rankings, recipe.evaluation.seed))
+    figures = {"tasks": len(rankings), "programs": sum(len(r.scores) for r in rankings)}
+    cost = {
+        "seconds scoring": round(ranker.cost.seconds, 2),
+        "programs executed": ranker.cost.programs,
+        "seconds executing": round(ranker.cost.execution_seconds, 2),
+    }
+    common.show_figures(figures | {"cost": cost}, output)
+
+
+def _tops(
+    candidates: Sequence[tuple[Task, Sequence[Sample]]], rankings: Sequence[Ranking], seed: int
+) -> Iterator[Sample]:
+    """One first-ranked sample of each task; which of several with the top score is drawn by lot."""
+    for (task, drawn), ranking in zip(candidates, rankings, strict=True):
+        top = max(ranking.scores)
+        tied = [sample for sample, score in zip(drawn, ranking.scores, strict=True) if score == top]
+        yield random.Random(f"{seed} {task.task_id}").choice(tied)
+
+
+def _list(context: click.Context, wanted: bool) -> None:
+    """Print all rankers and end."""
+    if wanted:
+        from rewardranker.ranking import ranker_names
+
+        for name, about in ranker_names().items():
+            click.echo(f"{name:22} {about}")
+        context.exit()

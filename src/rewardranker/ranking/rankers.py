@@ -77,8 +77,8 @@ class MeanLogProbability(_BySample):
 
     needs = frozenset({LOGPROBS})
 
-    def __init__(self) -> None:
-        super().__init__("mean_logprob", lambda sample, place: sample.mean_logprob)
+    def __init__(self, name: str = "mean_logprob") -> None:
+        super().__init__(name, lambda sample, place: sample.mean_logprob)
 
     def rank(self, candidates: Candidates) -> list[Ranking]:
         _require_logprobs(candidates, self.name)
@@ -90,8 +90,8 @@ class SumLogProbability(_BySample):
 
     needs = frozenset({LOGPROBS})
 
-    def __init__(self) -> None:
-        super().__init__("sum_logprob", lambda sample, place: sample.logprob if sample.token_logprobs else -np.inf)
+    def __init__(self, name: str = "sum_logprob") -> None:
+        super().__init__(name, lambda sample, place: sample.logprob if sample.token_logprobs else -np.inf)
 
     def rank(self, candidates: Candidates) -> list[Ranking]:
         _require_logprobs(candidates, self.name)

@@ -90,13 +90,13 @@ _KINDS: dict[str, _Kind] = {
         lambda a, s, n: Reward(_reward(a, s, n), n), frozenset({SCORES}), "MODEL", "a reward model's score"
     ),
     "logprob": _Kind(
-        lambda a, s, n: SumLogProbability(),
+        lambda a, s, n: SumLogProbability(n),
         frozenset({LOGPROBS}),
         "",
         "log-probability of the program under the generator",
     ),
     "mean-logprob": _Kind(
-        lambda a, s, n: MeanLogProbability(), frozenset({LOGPROBS}), "", "the same, a token (Chen et al. 2021)"
+        lambda a, s, n: MeanLogProbability(n), frozenset({LOGPROBS}), "", "the same, a token (Chen et al. 2021)"
     ),
     "likelihood": _Kind(
         lambda a, s, n: Likelihood(_model(a, s, n), name=n),
