@@ -141,11 +141,18 @@ def test_runs_that_many_training_tasks_share_do_not_count(monkeypatch):
     training = [Task(f"t{i}", f"Story {i}. {phrase}") for i in range(4)]
     report = overlap(training, [evaluation])
     assert report.overlaps == ()
-    assert len(report.common_runs) == 7  # of 13 words, in 19
-    assert "did not count: 7" in report.summary()
+    assert len(report.common_runs) == 6  # of 13 words, in 18
+    assert "did not count: 6" in report.summary()
     assert overlap(training[:3], [evaluation]).counts["words"] == 3
     copy = Task("copy", f"Count the pairs of stones. {phrase}")
     assert overlap([*training, copy], [evaluation]).contaminated == {"copy"}  # by a run that only it shares
+
+
+def test_runs_of_numbers_do_not_count():
+    numbers = " ".join(str(number) for number in range(1, 30))
+    evaluation = Task("e", f"Sort the whole list. For example {numbers} stays.")
+    assert kinds(Task("t", f"Find the mean of {numbers}."), evaluation) == set()
+    assert kinds(Task("t", "Please sort the whole list. For example 1 2 3 4 5 6 7 8 9."), evaluation) == {"words"}
 
 
 def test_the_report_as_json_holds_every_pair():

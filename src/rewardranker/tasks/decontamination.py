@@ -25,7 +25,8 @@ from rewardranker.types import Json, Task
 
 WORDS = 13
 SHORTEST = 6
-"""Evaluation prompts with fewer words are compared as a whole only: their words alone say too little."""
+"""Evaluation prompts with fewer words are compared as a whole only, and runs with fewer different words, numbers left
+out, do not count: examples are full of `1 2 3 4 5`."""
 COMMON = (100, 0.01)
 """A run is common when more training tasks share it than this number and than this share of them."""
 KINDS = ("prompt", "program", "signature", "words", "composition")
@@ -152,7 +153,9 @@ class _Runs:
                 length = min(WORDS, len(words))
                 runs = self._runs.setdefault(length, {})
                 for start in range(len(words) - length + 1):
-                    runs.setdefault(tuple(words[start : start + length]), task.task_id)
+                    run = tuple(words[start : start + length])
+                    if len({word for word in run if not word.isdecimal()}) >= SHORTEST:
+                        runs.setdefault(run, task.task_id)
 
     def hits(self, prompt: str) -> dict[tuple[str, ...], str]:
         """The runs that this prompt shares with evaluation tasks, in its order, and the first task of each."""
