@@ -79,7 +79,7 @@ class ZygoteProcess:
             Fault: the zygote is gone.
         """
         self._limit(command.data or command.address_space or self._memory, command.processes)
-        return Run(self._fork(b"X", fds, asdict(command)), command.cpu_seconds, tree=True)
+        return Run(self._fork(b"X", fds, asdict(command)), command.cpu_seconds)
 
     def end(self, run: Run, gone: bool = False) -> None:
         """Kill the candidate and all it left; its usage is then in `run`.

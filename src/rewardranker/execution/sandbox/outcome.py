@@ -15,6 +15,7 @@ from .candidate import NO_MEMORY
 _DETAIL = 500
 _WALL_MARGIN = 1.0
 """Wall-clock seconds beyond the CPU limit."""
+_ALONE_SECONDS = 0.05
 _MOST_PATIENCE = 8
 """On a loaded machine the wall limit is stretched by the time spent waiting for a processor, at most so many times."""
 
@@ -34,10 +35,9 @@ class Run:
     Args:
         pidfd: descriptor of its process, which this object closes.
         timeout: CPU seconds it may use.
-        tree: whether the time of processes that it starts counts while they live (it always does once they ended).
     """
 
-    def __init__(self, pidfd: int, timeout: float, tree: bool = False) -> None:
+    def __init__(self, pidfd: int, timeout: float) -> None:
         self.pidfd = pidfd
         self.pid = process.pid_of(pidfd)
         self.timeout = timeout
@@ -48,16 +48,18 @@ class Run:
         self.out_of_memory = False
         """Whether the kernel killed it because its control group was full."""
         self._delays: dict[int, float] = {}
-        self._cpu_seconds = process.tree_cpu_seconds if tree else process.cpu_seconds
 
     def remaining(self) -> float:
         """Seconds until it must be looked at again; 0 or less when its time is over."""
+        elapsed = time.monotonic() - self.start
         try:
-            cpu = self.timeout - self._cpu_seconds(self.pid)
+            # Processes that it started count too, but few start any, and fewer soon.
+            cpu_seconds = process.cpu_seconds if elapsed < _ALONE_SECONDS else process.tree_cpu_seconds
+            cpu = self.timeout - cpu_seconds(self.pid)
         except OSError:
             cpu = self.timeout
         limit = self.timeout + _WALL_MARGIN
-        wall = self.start + limit - time.monotonic()
+        wall = limit - elapsed
         if wall < limit / 2:
             self._delays |= process.run_delays(self.pid)
             wall += min(sum(self._delays.values()), limit * (_MOST_PATIENCE - 1))

@@ -17,6 +17,7 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 36, 38
 PRIVATE_UID_BASE = 1_900_000_000
 """Above every range that accounts and containers are given; a worker's process id is added."""
 NOBODY = 65534
+_TICKS = os.sysconf("SC_CLK_TCK")
 PIDS = 1 << 22
 """Process ids are smaller (Linux's largest `pid_max`)."""
 
@@ -110,15 +111,21 @@ def cpu_seconds(pid: int) -> float:
 
 
 def tree_cpu_seconds(pid: int) -> float:
-    """CPU time of a live process and its live descendants."""
-    total, todo = cpu_seconds(pid), [pid]
+    """CPU time of a live process, its live descendants, and those that these have waited for."""
+    total, todo = cpu_seconds(pid) + _waited_seconds(pid), _children(pid)
     while todo:
-        below = _children(todo.pop())
-        todo += below
-        for child in below:
-            with contextlib.suppress(OSError):
-                total += cpu_seconds(child)
+        child = todo.pop()
+        todo += _children(child)
+        with contextlib.suppress(OSError):
+            total += cpu_seconds(child) + _waited_seconds(child)
     return total
+
+
+def _waited_seconds(pid: int) -> float:
+    """CPU time of the children that a process has waited for."""
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[13]) + int(fields[14])) / _TICKS
 
 
 def _children(pid: int) -> list[int]:

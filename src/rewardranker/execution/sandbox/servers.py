@@ -26,6 +26,8 @@ _SECONDS = 20.0
 """Wall clock of one request, a cold start included."""
 _START_SECONDS = 60.0
 _LONGEST = 1 << 26
+_MOST_FAILURES = 3
+"""After so many starts without a single answer it is not asked again: something is broken, and each start costs."""
 _LIFE_SECONDS = 1e6
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -52,6 +54,7 @@ class Server:
         self._zygote: ZygoteProcess | None = None
         self._run: Run | None = None
         self._served = 0
+        self._failures = 0
 
     def ask(self, *frames: bytes) -> tuple[bytes | None, Usage]:
         """The answer to one request, None where there is none, and what it cost.
@@ -60,6 +63,8 @@ class Server:
             Fault: its process can't be forked.
         """
         usage = Usage()
+        if self._failures >= _MOST_FAILURES:
+            return None, usage
         seconds = _SECONDS
         if self._run is None:
             self._start()
@@ -71,6 +76,10 @@ class Server:
         if answer is not None:
             usage.cpu = process.tree_cpu_seconds(self._run.pid) - cpu
             usage.peak_mb = _resident_mb(self._run.pid)
+        if answer is not None:
+            self._failures = 0
+        elif self._served == 0:
+            self._failures += 1
         self._served += 1
         if answer is None or self._served >= self._spec.requests:
             self._stop()
