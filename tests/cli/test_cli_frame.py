@@ -44,6 +44,7 @@ def test_every_module_of_the_folder_is_a_command() -> None:
         "common",
         "draws",
         "plan",
+        "ranker_sources",
         "rankers",
     }
     assert modules == set(ALL)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from rewardranker.cli import common, plan, rankers
+from rewardranker.cli import common, plan, ranker_sources
 
 if TYPE_CHECKING:
     from rewardranker.types import Ranking, Sample, Task
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 )
 @click.option("--logprob-weight", type=float, default=0.0, help="Add so many times the summed log-probability.")
 @click.option("--verdicts", type=common.PathOption, help="Of the samples; the oracle needs them.")
-@rankers.evidence_options
+@ranker_sources.evidence_options
 @click.option(
     "--best", type=common.PathOption, help="Also write a first-ranked sample of each task here, ties drawn by lot."
 )
@@ -72,8 +72,8 @@ def command(
     if (spec is None) == (reward is None):
         raise click.UsageError("give either --ranker or --reward; `rewardranker rank --list` names all rankers")
     common.require_files(samples, verdicts)
-    evidence = rankers.Evidence(generated_tests, tests_model, tests_texts, inputs, calls)
-    models = list(rankers.check([spec], evidence) if spec else plan.models({"--reward": reward}))
+    evidence = ranker_sources.Evidence(generated_tests, tests_model, tests_texts, inputs, calls)
+    models = list(ranker_sources.check(spec, evidence) if spec else plan.models({"--reward": reward}))
     if dry_run:
         lines = [
             f"would rank the programs of {samples} by {spec or reward} into {output}",
@@ -93,10 +93,10 @@ def command(
     if spec:
         with_samples = [task for task, _ in candidates]
         prefix = output.with_suffix("")
-        (ranker,) = rankers.make([spec], recipe, with_samples, drawn, prefix, evidence, judged)
+        ranker = ranker_sources.make(spec, recipe, with_samples, drawn, prefix, evidence, judged)
     else:
         assert reward is not None
-        ranker = rankers.reward(reward, recipe)
+        ranker = ranker_sources.reward(reward, recipe)
     if logprob_weight:
         ranker = Weighted({ranker: 1.0, SumLogProbability(): logprob_weight})
     rankings = ranker.rank(candidates)
