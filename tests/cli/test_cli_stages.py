@@ -108,6 +108,19 @@ def test_ranking_and_evaluation_of_the_same_samples(rewarded: Path, capsys: pyte
     assert json.loads((rewarded / "figures" / "evaluation.json").read_text())["tasks"] == 6
 
 
+def test_a_model_is_sampled_judged_and_measured_in_one_go(rewarded: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ranker = f"r=reward:{rewarded / 'rw'}"
+    ask = ("--model", "@sft/model", "--limit", "4", "--rankers", ranker, "--output", "@measured")
+    assert stage(rewarded, "eval", *ask) == 0
+    assert all(f"| {name} |" in capsys.readouterr().out for name in ["greedy"])
+    document = json.loads((rewarded / "measured" / "evaluation.json").read_text())
+    assert (document["tasks"], document["samples"], document["draw"]["temperature"]) == (4, 12, "1.0")
+    assert [row["ranker"] for row in document["rows"] if row["n"] == 1] == ["mean of n", "greedy", "r", "oracle"]
+    first = (rewarded / "measured" / "samples.jsonl").read_bytes()
+    assert stage(rewarded, "eval", *ask) == 0
+    assert (rewarded / "measured" / "samples.jsonl").read_bytes() == first
+
+
 def test_mining_needs_a_reward_model_to_add_to_groups(rewarded: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = ("@samples.jsonl", "@verdicts.jsonl", "--groups", "@groups.jsonl", "--output", "@mined.jsonl")
     assert stage(rewarded, "prefer", *files) == 2

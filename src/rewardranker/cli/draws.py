@@ -5,7 +5,7 @@ The folder holds copies, so that it can be moved, shown and measured again on it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,3 +85,18 @@ def judged(run: RunDirectory, recipe: Recipe, tasks: Sequence[Task], folder: str
 
 def _written(write: Any, output: Path, records: Sequence[object]) -> dict[str, int]:
     return {"records": write(output, records)}
+
+
+def fingerprints(paths: Iterable[Path]) -> str:
+    """Paths, each with what changes when the file, or a file of the folder, is replaced."""
+    return ", ".join(map(fingerprint, paths))
+
+
+def fingerprint(path: Path) -> str:
+    """One path, see `fingerprints`; the path alone where there is no such file."""
+    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path] * path.is_file()
+    if not files:
+        return str(path)
+    stats = [file.stat() for file in files]
+    changed = max(stat.st_mtime_ns for stat in stats) // 1_000_000
+    return f"{path} ({sum(stat.st_size for stat in stats)} bytes, {changed})"

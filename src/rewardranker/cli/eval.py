@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-import re
-import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from rewardranker.cli import common, draws, plan
+from rewardranker.cli import common, draws, plan, ranked, ranker_sources
 
 if TYPE_CHECKING:
     from rewardranker.config import Recipe
     from rewardranker.evaluation import Evaluation, Ranked
-    from rewardranker.ranking import Ranker
     from rewardranker.runs import RunDirectory
     from rewardranker.types import Sample, Task
-
-RANKERS = {
-    "random": "Random",
-    "first": "First",
-    "shortest": "Shortest",
-    "logprob": "MeanLogProbability",
-    "mean_logprob": "MeanLogProbability",
-    "sum_logprob": "SumLogProbability",
-}
-"""Those that need nothing but the samples."""
 
 
 @click.command(short_help="Measure rankers on samples: -> DIR/evaluation.json and tables")
@@ -54,8 +41,10 @@ RANKERS = {
     "specs",
     metavar="[NAME=]RANKER,...",
     multiple=True,
-    help="reward:MODEL, logprob, shortest, ...; default: shortest, and logprob where samples have log-probabilities.",
+    help="reward:MODEL, codet, prune+reward:MODEL, reward:MODEL+0.5*logprob, ... (a wrong name shows all); default: "
+    "shortest, and mean-logprob where samples have log-probabilities.",
 )
+@ranker_sources.evidence_options
 @click.option("--rankings", type=common.PathOption, multiple=True, help="Scores made elsewhere (`rewardranker rank`).")
 @click.option("--baseline", "baselines", multiple=True, help="Compare all rankers with this one; may be repeated.")
 @click.option(
@@ -77,6 +66,11 @@ def command(
     greedy: Path | None,
     greedy_verdicts: Path | None,
     specs: tuple[str, ...],
+    generated_tests: Path | None,
+    tests_model: str | None,
+    tests_texts: int,
+    inputs: Literal["generated", "tests"],
+    calls: int,
     rankings: tuple[Path, ...],
     baselines: tuple[str, ...],
     n: int | None,
@@ -99,7 +93,14 @@ def command(
             "--verdicts goes with --samples, --greedy-verdicts with --greedy, --greedy without --model"
         )
     common.require_files(*samples, *verdicts, greedy, greedy_verdicts, *rankings)
-    models = [*plan.models({"--model": model}), *_check(_split(specs))]
+    wanted, evidence = (
+        ranked.parse(_split(specs)),
+        ranker_sources.Evidence(generated_tests, tests_model, tests_texts, inputs, calls),
+    )
+    models = [
+        *plan.models({"--model": model}),
+        *(line for one in wanted for line in ranker_sources.check(one.spec, evidence)),
+    ]
     judges = not (verdicts and (greedy is None or greedy_verdicts))
     if dry_run:
         does = f"would measure {', '.join(specs) or 'the baselines'} on {model or ', '.join(map(str, samples))}"
@@ -116,9 +117,9 @@ def command(
     if given and given[1]:  # what does not fit is told before anything is written
         collect(tasks, *given, drop_incomplete=drop_incomplete)
     files = {"samples": samples, "verdicts": verdicts, "greedy": [greedy], "greedy verdicts": [greedy_verdicts]}
-    inputs = {"tasks": _fingerprints(map(Path, names)), "limit": limit, "model": model}
-    inputs |= {name: _fingerprints(path for path in paths if path) for name, paths in files.items()}
-    options = common.training_options(recipe, ("prompt", "sampling") * bool(model) + ("judge",) * judges, **inputs)
+    origin = {"tasks": draws.fingerprints(map(Path, names)), "limit": limit, "model": model}
+    origin |= {name: draws.fingerprints(path for path in paths if path) for name, paths in files.items()}
+    options = common.training_options(recipe, ("prompt", "sampling") * bool(model) + ("judge",) * judges, **origin)
     with RunDirectory(output, "eval", options) as run:
         run.stage("tasks", lambda: {"tasks": write_records(run.path / "tasks.jsonl", tasks)})
         if model:
@@ -127,7 +128,7 @@ def command(
         draws.copy(run, "greedy", decoded)
         given, decoded = draws.judged(run, recipe, tasks, "."), draws.judged(run, recipe, tasks, "greedy")
         assert given is not None, "there are samples, or a model draws them"
-        choice = _Choice(_split(specs), rankings, baselines, n, by, against, drop_incomplete)
+        choice = _Choice(wanted, evidence, rankings, baselines, n, by, against, drop_incomplete)
         found = _measure(run, recipe, tasks, given, decoded, choice)
         write_evaluation(found, output)
     click.echo(found.to_markdown(), nl=False)
@@ -138,7 +139,8 @@ def command(
 class _Choice:
     """What is measured, and how."""
 
-    specs: Sequence[str]
+    rankers: Sequence[ranked.Wanted]
+    evidence: ranker_sources.Evidence
     rankings: Sequence[Path]
     baselines: Sequence[str]
     n: int | None
@@ -166,19 +168,19 @@ def _measure(
     n = choice.n or _explicit_n(recipe) or _fewest(tasks, samples, drop_incomplete)
     options = recipe.evaluation.model_copy(update={"n": n})
     collect(tasks, samples, verdicts, n, drop_incomplete=drop_incomplete)
-    likelihood = any(sample.token_logprobs for sample in samples)
-    ranked = [
-        _rank(run, recipe, tasks, samples, spec) for spec in choice.specs or ("shortest", *["logprob"] * likelihood)
-    ]
-    ranked += [ranked for path in choice.rankings for ranked in _read(path)]
+    wanted = choice.rankers or ranked.parse(
+        ["shortest", *["mean-logprob"] * any(sample.token_logprobs for sample in samples)]
+    )
+    found_rankings = ranked.run_all(run, recipe, tasks, drawn, wanted, choice.evidence)
+    found_rankings += [one for path in choice.rankings for one in _read(path)]
     languages = {task.task_id: task.language for task in tasks}
-    names = [one.name for one in ranked]
-    likely = [name for name in ("mean_logprob", "logprob") if name in names]
+    names = [one.name for one in found_rankings]
+    likely = [name for name in ("mean-logprob", "logprob") if name in names]
     found = evaluate(
         tasks,
         samples,
         verdicts,
-        ranked,
+        found_rankings,
         options,
         baselines=choice.baselines or (MEAN, *[GREEDY] * bool(greedy), *likely),
         greedy=greedy,
@@ -190,58 +192,6 @@ def _measure(
         against(found, other, options, str(path)) for path, other in zip(choice.against, others, strict=True)
     )
     return replace(found, against=compared, inputs=run.manifest["options"]["inputs"])
-
-
-def _rank(run: RunDirectory, recipe: Recipe, tasks: Sequence[Task], samples: Sequence[Sample], spec: str) -> Ranked:
-    """The rankings of one ranker, made or read where they are made."""
-    from rewardranker.evaluation import Ranked, read_rankings, run_ranker, write_rankings
-
-    file = re.sub(r"[^A-Za-z0-9_.+-]+", "_", spec)
-    if file != spec:  # two specs may differ in what is no part of a file name alone
-        file += f"-{zlib.crc32(spec.encode()):08x}"
-    path = run.path / "rankings" / f"{file}.jsonl"
-    title, _, spec = spec.rpartition("=")
-    model = spec.partition(":")[2]
-
-    def work() -> dict[str, Any]:
-        ranked = run_ranker(_make(spec, recipe), common.group_samples(tasks, samples))
-        write_rankings(path, [replace(ranking, ranker=title or ranked.name) for ranking in ranked.rankings])
-        return {field: getattr(ranked, field) for field in ("seconds", "programs", "execution_seconds")}
-
-    cost = run.stage(f"rank {file}" + (f" {_fingerprint(Path(model))}" if model else ""), work)
-    ((found, rankings),) = read_rankings(path).items()
-    return Ranked(found, rankings, **cost)
-
-
-def _check(specs: Sequence[str]) -> list[str]:
-    """Where the rankers' models would come from.
-
-    Raises:
-        ConfigError: there is no such ranker.
-        ModelError: there is no such model.
-    """
-    from rewardranker.errors import ConfigError
-
-    found: list[str] = []
-    for spec in specs:
-        kind, _, model = spec.rpartition("=")[2].partition(":")
-        if kind == "reward" and model:
-            found += plan.models({f"--rankers {spec}": model})
-        elif kind not in RANKERS or model:
-            raise ConfigError(f"--rankers {spec}: no such ranker; known: reward:MODEL, {', '.join(RANKERS)}")
-    return found
-
-
-def _make(spec: str, recipe: Recipe) -> Ranker:
-    from rewardranker import ranking
-
-    kind, _, model = spec.partition(":")
-    if kind == "reward":
-        from rewardranker.reward import RewardRanker
-
-        return ranking.Reward(RewardRanker.from_pretrained(model, common.start(recipe)))
-    ranker: Ranker = getattr(ranking, RANKERS[kind])()
-    return ranker
 
 
 def _read(path: Path) -> list[Ranked]:
@@ -262,20 +212,6 @@ def _fewest(tasks: Sequence[Task], samples: Sequence[Sample], drop_incomplete: b
     counts = Counter(sample.task_id for sample in samples)
     found = [counts[task.task_id] for task in tasks if counts[task.task_id] or not drop_incomplete]
     return max(1, min(found, default=1))
-
-
-def _fingerprints(paths: Iterable[Path]) -> str:
-    """Paths, each with what changes when the file, or a file of the folder, is replaced."""
-    return ", ".join(map(_fingerprint, paths))
-
-
-def _fingerprint(path: Path) -> str:
-    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path] * path.is_file()
-    if not files:
-        return str(path)
-    stats = [file.stat() for file in files]
-    changed = max(stat.st_mtime_ns for stat in stats) // 1_000_000
-    return f"{path} ({sum(stat.st_size for stat in stats)} bytes, {changed})"
 
 
 def _split(given: Sequence[str]) -> tuple[str, ...]:

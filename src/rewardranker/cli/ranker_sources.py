@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_WITH_MODEL = ("reward", "lever", "outcome-reward", "likelihood", "mean-likelihood", "reviewer", "coder-reviewer")
+WITH_MODEL = ("reward", "lever", "outcome-reward", "likelihood", "mean-likelihood", "reviewer", "coder-reviewer")
+"""Rankers that load a model, which their argument names."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def check(spec: str, evidence: Evidence) -> Iterator[str]:
     from rewardranker.ranking.specs import arguments, check_spec
 
     check_spec(spec)
-    for model in arguments(spec, *_WITH_MODEL):
+    for model in arguments(spec, *WITH_MODEL):
         yield from plan.models({f"--ranker {spec}": model})
     common.require_files(evidence.tests)
     yield from plan.models({"--tests-model": evidence.tests_model})

@@ -222,7 +222,7 @@ def read_evaluation(path: str | Path) -> Evaluation:
         DataError: there is none, or it is of another kind or version.
     """
     path = Path(path)
-    path = path / FILE if path.is_dir() else path
+    path = path if path.is_file() else path / FILE
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
