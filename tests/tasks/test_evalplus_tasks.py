@@ -149,6 +149,12 @@ def test_rules_of_single_tasks(row, right, wrong, judged):
     assert judged(task, wrong).status == "wrong answer"
 
 
+def test_a_function_called_check_is_the_programs(judged):
+    task = mbpp_plus_task(own_mbpp(56, "check", "def check(n):\n    return n == 70\n", [70], [73]), "f:1")
+    assert judged(task, task.prompt + task.reference).passed
+    assert judged(task, "def check(n):\n    return True\n").status == "wrong answer"
+
+
 def test_any_root_of_the_polynomial_is_right(judged):
     row = {**HUMANEVAL_OWN, "entry_point": "find_zero", "base_input": [[[-4, 0, 1]]], "plus_input": [], "atol": 1e-4}
     row |= {"prompt": "def find_zero(xs):\n", "canonical_solution": "    return 2.0\n"}
