@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rewardranker.config import JudgeOptions
-from rewardranker.execution import PythonJudge
+from rewardranker.execution import ProgramJudge
 from rewardranker.types import Sample, Task, Verdict
 
 Judged = Callable[[Task, str], Verdict]
@@ -16,13 +16,13 @@ WriteRows = Callable[[Sequence[Mapping[str, Any]]], Path]
 
 
 @pytest.fixture(scope="session")
-def pool() -> Iterator[PythonJudge]:
-    with PythonJudge(JudgeOptions(timeout=2), workers=1) as judge:
+def pool() -> Iterator[ProgramJudge]:
+    with ProgramJudge(JudgeOptions(timeout=2), workers=1) as judge:
         yield judge
 
 
 @pytest.fixture
-def judged(pool: PythonJudge) -> Judged:
+def judged(pool: ProgramJudge) -> Judged:
     """judged(task, program) -> its verdict."""
 
     def run(task: Task, program: str) -> Verdict:

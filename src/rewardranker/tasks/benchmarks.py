@@ -19,6 +19,7 @@ from rewardranker.tasks import (
     livecodebench,
     mbpp,
     multipl_e,
+    rows,
 )
 from rewardranker.types import Task
 
@@ -110,5 +111,13 @@ BENCHMARKS: dict[str, Benchmark] = {
         ),
         Benchmark("bigcodebench", bigcodebench.bigcodebench_tasks, "BigCodeBench", bigcodebench.VARIANTS),
         Benchmark("acecode", lambda _, file: acecode.acecode_tasks(file), "AceCode-87K"),
+        Benchmark(
+            "rows",
+            rows.row_tasks,
+            "any file, columns stated",
+            ("FIELD=COLUMN,...:FILE",),
+            _refuse(rows.parse_columns),
+            on_hub=False,
+        ),
     )
 }
