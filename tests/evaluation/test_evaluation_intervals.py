@@ -119,12 +119,14 @@ def test_groups_keep_their_number_of_problems_in_every_resample() -> None:
 
 
 def test_a_clusters_tasks_are_flipped_together() -> None:
-    differences = np.repeat([0.5, -0.1, 0.3, 0.2], 6)
-    clusters = np.repeat(range(4), 6).tolist()
+    differences = np.array([0.5, 0.3, -0.1, -0.1, 0.3, -0.2, 0.2, 0.4, 0.1, 0.1, 0.0, 0.3])
+    clusters = [0, 0, 0, 1, 1, 2, 2, 2, 3, 3, 4, 5]
+    sums = np.bincount(clusters, differences)
+    flips = np.array(list(itertools.product([-1, 1], repeat=6)))
+    exact = (np.abs(flips @ sums) >= abs(sums.sum()) - 1e-12).mean()
     options = EvaluationOptions(bootstrap=20_000)
-    assert paired_difference(differences, np.zeros(24), options).p_value < 0.01
-    # Of the 16 flips of four clusters, those of no sign, of all, and of the -0.1 either way are as large.
-    assert paired_difference(differences, np.zeros(24), options, clusters).p_value == pytest.approx(4 / 16, abs=0.01)
+    assert paired_difference(differences, np.zeros(12), options, clusters).p_value == pytest.approx(exact, abs=0.005)
+    assert paired_difference(differences, np.zeros(12), options).p_value < exact - 0.005
 
 
 def test_many_differences_are_those_taken_one_by_one() -> None:

@@ -33,16 +33,27 @@ def test_figures_are_those_of_the_arrays() -> None:
     assert found.tied == pytest.approx((top > 1).mean())
 
 
-@pytest.mark.parametrize("lowest", [None, -np.inf])
-def test_the_interval_of_the_auc_is_that_of_resampled_tasks(lowest: float | None) -> None:
-    scores = SCORES.copy() + RNG.normal(scale=1e-3, size=SCORES.shape)  # more than 128 levels
-    if lowest is not None:
-        scores[scores < 0] = lowest
-    found = measure_quality("r", scores.ravel(), outcomes(PASSED, [8] * 50), Bootstrap(50, OPTIONS)).auc
+FINE = SCORES + RNG.normal(scale=1e-3, size=SCORES.shape)  # more than 128 levels
+
+
+@pytest.mark.parametrize(
+    "scores", [FINE, np.where(FINE < 0, -np.inf, FINE), np.round(SCORES / 3)], ids=["fine", "infinite", "tied"]
+)
+def test_the_interval_of_the_auc_is_that_of_resampled_tasks(scores: np.ndarray) -> None:
+    options = EvaluationOptions(bootstrap=4000)
+    found = measure_quality("r", scores.ravel(), outcomes(PASSED, [8] * 50), Bootstrap(50, options)).auc
     assert found is not None
     rng = np.random.default_rng(1)
-    drawn = [auc(scores[chosen], PASSED[chosen]) for chosen in rng.integers(0, 50, (1500, 50))]
-    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), abs=0.012)
+    drawn = [auc(scores[chosen], PASSED[chosen]) for chosen in rng.integers(0, 50, (4000, 50))]
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), abs=0.005)
+
+
+def test_without_chance_the_interval_of_the_auc_is_the_figure() -> None:
+    """One problem alone: every resample is the whole."""
+    bootstrap = Bootstrap(50, OPTIONS, ["same"] * 50)
+    found = measure_quality("r", FINE.ravel(), outcomes(PASSED, [8] * 50), bootstrap).auc
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((found.mean, found.mean), abs=1e-12)
 
 
 def test_tasks_of_unequal_numbers_of_samples() -> None:

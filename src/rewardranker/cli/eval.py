@@ -93,14 +93,10 @@ def command(
             "--verdicts goes with --samples, --greedy-verdicts with --greedy, --greedy without --model"
         )
     common.require_files(*samples, *verdicts, greedy, greedy_verdicts, *rankings)
-    wanted, evidence = (
-        ranked.parse(_split(specs)),
-        ranker_sources.Evidence(generated_tests, tests_model, tests_texts, inputs, calls),
-    )
-    models = [
-        *plan.models({"--model": model}),
-        *(line for one in wanted for line in ranker_sources.check(one.spec, evidence)),
-    ]
+    wanted = ranked.parse(_split(specs))
+    evidence = ranker_sources.Evidence(generated_tests, tests_model, tests_texts, inputs, calls)
+    models = [*plan.models({"--model": model})]
+    models += [line for one in wanted for line in ranker_sources.check(one.spec, evidence)]
     judges = not (verdicts and (greedy is None or greedy_verdicts))
     if dry_run:
         does = f"would measure {', '.join(specs) or 'the baselines'} on {model or ', '.join(map(str, samples))}"
