@@ -17,7 +17,7 @@ from tiny_models import chat_tokenizer, digit_tasks, save_tiny_model
 
 from rewardranker.cli.common import packaged_recipes
 from rewardranker.config import SFTOptions, load_recipe
-from rewardranker.execution import PythonJudge
+from rewardranker.execution import ProgramJudge
 from rewardranker.generation import TransformersSampler
 from rewardranker.models import load_causal_lm
 from rewardranker.policy import train_sft
@@ -135,7 +135,7 @@ def test_smollm2_writes_programs_is_judged_and_becomes_a_reranker(tmp_path: Path
         assert sample.program.startswith(task.prompt)
         assert sample.token_ids
         assert np.isfinite(sample.token_logprobs).all()
-    with PythonJudge(recipe.judge, 1) as judge:
+    with ProgramJudge(recipe.judge, 1) as judge:
         verdicts = list(judge.judge(zip(tasks, samples, strict=True)))
         solved = [Sample(t.task_id, 0, str(t.reference), str(t.reference), t.prompt + str(t.reference)) for t in tasks]
         assert all(verdict.passed for verdict in judge.judge(zip(tasks, solved, strict=True)))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from rewardranker.config import JudgeOptions
-from rewardranker.execution import PythonJudge
+from rewardranker.execution import ProgramJudge
 from rewardranker.types import Comparison, Sample, StdioTest, Task, Verdict
 
 OPTIONS = JudgeOptions(timeout=0.5, memory_mb=256, output_kb=256)
@@ -16,8 +16,8 @@ def sample_of(program: str, task_id: str = "t", sample_id: int = 0) -> Sample:
 
 
 @pytest.fixture(scope="session")
-def pool() -> Iterator[PythonJudge]:
-    with PythonJudge(OPTIONS, workers=1) as judge:
+def pool() -> Iterator[ProgramJudge]:
+    with ProgramJudge(OPTIONS, workers=1) as judge:
         yield judge
 
 
@@ -25,7 +25,7 @@ Run = Callable[..., Verdict]
 
 
 @pytest.fixture
-def run(pool: PythonJudge) -> Run:
+def run(pool: ProgramJudge) -> Run:
     """run(program, *asserts) or run(program, source=...) or run(program, inputs=((in, out), ...)) or run(program,
     calls=((arguments, result), ...)), the last two with the fields of `Comparison` -> its verdict."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rewardranker.execution import PythonJudge
+from rewardranker.execution import ProgramJudge
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="without root candidates run as the same user")
 
@@ -149,7 +149,7 @@ def f(x):
 
 @root_only
 @pytest.mark.parametrize("what", ["mem", "environ", "maps", "fd/0"])
-def test_other_processes_of_the_judge_can_not_be_read(run, pool: PythonJudge, what: str) -> None:
+def test_other_processes_of_the_judge_can_not_be_read(run, pool: ProgramJudge, what: str) -> None:
     program = f"def f(pid):\n    open(f'/proc/{{pid}}/{what}', 'rb').read(1)"
     verdict = run(program, f"assert f({pool._workers[0].pid}) is None")
     assert verdict.status == "exception"
@@ -173,7 +173,7 @@ def not_root(run) -> None:
 @root_only
 @pytest.mark.usefixtures("not_root")
 @pytest.mark.parametrize("target", ["{worker}", "-{worker}"])
-def test_judge_can_not_be_signalled(run, pool: PythonJudge, target: str) -> None:
+def test_judge_can_not_be_signalled(run, pool: ProgramJudge, target: str) -> None:
     worker = pool._workers[0].pid
     program = f"import os\ndef f():\n    os.kill({target.format(worker=worker)}, 9)"
     verdict = run(program, "assert f() is None")
@@ -187,7 +187,7 @@ def test_working_folder_is_empty_and_its_own(run) -> None:
     assert run(program + "\n", "assert f() == []").passed
 
 
-def test_folders_are_removed(run, pool: PythonJudge) -> None:
+def test_folders_are_removed(run, pool: ProgramJudge) -> None:
     run(
         "import os\ndef f():\n    os.makedirs('a/b'); open('a/b/c', 'w'); os.symlink('/etc', 'a/e')",
         "assert f() is None",

@@ -14,7 +14,7 @@ import pytest
 from conftest import OPTIONS, sample_of
 
 from rewardranker.errors import SandboxError
-from rewardranker.execution import PythonJudge
+from rewardranker.execution import ProgramJudge
 from rewardranker.types import Sample, Task, Verdict
 
 TASK = Task("t", "", entry_point="f", tests=("assert f(1) % 3 == 0", "assert f(2) % 2 == 0"))
@@ -45,7 +45,7 @@ def command(pid: int) -> str:
         return ""
 
 
-def of_role(judge: PythonJudge, role: str) -> list[int]:
+def of_role(judge: ProgramJudge, role: str) -> list[int]:
     workers = [worker.pid for worker in judge._workers]
     if role == "worker":
         return workers
@@ -83,7 +83,7 @@ def processes_of(uids: set[int]) -> list[int]:
 def test_killed_process_changes_no_verdict(role: str) -> None:
     killed = 0
     verdicts = []
-    with PythonJudge(OPTIONS, workers=2) as judge:
+    with ProgramJudge(OPTIONS, workers=2) as judge:
         for verdict in judge.judge((TASK, sample) for sample in samples_of(80)):
             verdicts.append(verdict)
             if len(verdicts) % 16 == 0:
@@ -96,7 +96,7 @@ def test_killed_process_changes_no_verdict(role: str) -> None:
 
 def test_program_killed_from_outside_is_run_again() -> None:
     program = "import time\ndef f(x):\n    time.sleep(0.3)\n    return 6"
-    with PythonJudge(OPTIONS, workers=1) as judge:
+    with ProgramJudge(OPTIONS, workers=1) as judge:
         stream = judge.judge([(TASK, sample_of(program)), (TASK, sample_of("def f(x): return 6", sample_id=1))])
         pid = os.fork()
         if pid == 0:
@@ -120,7 +120,7 @@ def test_no_process_and_no_folder_is_left_after_close() -> None:
         "            time.sleep(1000)\n        os._exit(0)\n    return 6"
     )
     before = descendants(os.getpid())
-    judge = PythonJudge(OPTIONS, workers=2)
+    judge = ProgramJudge(OPTIONS, workers=2)
     uids = {worker.uid for worker in judge._workers if worker.uid is not None}
     stream = judge.judge((TASK, sample_of(survivor + f" + 6 * {i}", sample_id=i)) for i in range(20))
     next(stream)
@@ -131,7 +131,7 @@ def test_no_process_and_no_folder_is_left_after_close() -> None:
 
 
 def test_abandoned_judge_cleans_up() -> None:
-    judge = PythonJudge(OPTIONS, workers=1)
+    judge = ProgramJudge(OPTIONS, workers=1)
     pid, folder = judge._workers[0].pid, judge._folder
     del judge
     assert not Path(f"/proc/{pid}").exists()
@@ -140,9 +140,9 @@ def test_abandoned_judge_cleans_up() -> None:
 
 def test_workers_end_when_the_user_process_is_killed() -> None:
     code = (
-        "import os, signal, sys\nsys.path.insert(0, sys.argv[1])\nfrom rewardranker.execution import PythonJudge\n"
+        "import os, signal, sys\nsys.path.insert(0, sys.argv[1])\nfrom rewardranker.execution import ProgramJudge\n"
         "from rewardranker.types import Sample, Task\n"
-        "judge = PythonJudge(workers=1)\n"
+        "judge = ProgramJudge(workers=1)\n"
         "print(judge._workers[0].pid, judge._workers[0].uid, judge._folder, flush=True)\n"
         "task = Task('t', '', entry_point='f', tests=('assert f() == 1',))\n"
         "list(judge.judge([(task, Sample('t', 0, '', '', 'def f():\\n    while True: pass'))]))\n"
@@ -167,7 +167,7 @@ def test_workers_end_when_the_user_process_is_killed() -> None:
 
 
 def test_lasting_fault_is_an_error_with_its_cause() -> None:
-    with PythonJudge(OPTIONS, workers=1) as judge:
+    with ProgramJudge(OPTIONS, workers=1) as judge:
         shutil.rmtree(judge._folder)
         Path(judge._folder).touch()
         os.kill(judge._workers[0].pid, signal.SIGKILL)
@@ -176,7 +176,7 @@ def test_lasting_fault_is_an_error_with_its_cause() -> None:
 
 
 def test_item_that_keeps_killing_workers_is_an_error_that_names_it() -> None:
-    with PythonJudge(OPTIONS, workers=1) as judge:
+    with ProgramJudge(OPTIONS, workers=1) as judge:
         start = judge._start_worker
 
         def start_and_kill():
@@ -192,5 +192,5 @@ def test_item_that_keeps_killing_workers_is_an_error_that_names_it() -> None:
 
 def test_ctrl_c_in_the_terminal_does_not_reach_programs() -> None:
     """A worker that died of the user's Ctrl-C would look like a fault."""
-    with PythonJudge(OPTIONS, workers=1) as judge:
+    with ProgramJudge(OPTIONS, workers=1) as judge:
         assert os.getpgid(judge._workers[0].pid) != os.getpgid(0)

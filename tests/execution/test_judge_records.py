@@ -12,7 +12,7 @@ import pytest
 from conftest import OPTIONS, sample_of
 
 from rewardranker.errors import DataError, RunDirectoryError
-from rewardranker.execution import PythonJudge, judge_to_file
+from rewardranker.execution import ProgramJudge, judge_to_file
 from rewardranker.runs import read_records
 from rewardranker.types import Sample, Task, Verdict
 
@@ -39,12 +39,12 @@ class Recorder:
 
 
 @pytest.fixture
-def whole(pool: PythonJudge, tmp_path: Path) -> Path:
+def whole(pool: ProgramJudge, tmp_path: Path) -> Path:
     judge_to_file(TASKS, SAMPLES, tmp_path / "whole.jsonl", pool)
     return tmp_path / "whole.jsonl"
 
 
-def test_summary_counts_the_file(pool: PythonJudge, tmp_path: Path) -> None:
+def test_summary_counts_the_file(pool: ProgramJudge, tmp_path: Path) -> None:
     summary = judge_to_file(TASKS, SAMPLES, tmp_path / "v.jsonl", pool)
     verdicts = list(read_records(tmp_path / "v.jsonl", Verdict))
     assert [(v.task_id, v.sample_id) for v in verdicts] == [(s.task_id, s.sample_id) for s in SAMPLES]
@@ -58,7 +58,7 @@ def test_summary_counts_the_file(pool: PythonJudge, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 150, 0.3, 0.5, 0.99])
-def test_resumed_after_a_torn_file(pool: PythonJudge, whole: Path, tmp_path: Path, cut: float) -> None:
+def test_resumed_after_a_torn_file(pool: ProgramJudge, whole: Path, tmp_path: Path, cut: float) -> None:
     content = whole.read_bytes()
     torn = tmp_path / "torn.jsonl"
     torn.write_bytes(content[: int(cut * len(content)) if cut < 1 else int(cut)])
@@ -70,7 +70,7 @@ def test_resumed_after_a_torn_file(pool: PythonJudge, whole: Path, tmp_path: Pat
     assert summary["by_status"]["passed"] == sum(v[2] == "passed" for v in facts(whole))
 
 
-def test_finished_file_is_not_judged_again(pool: PythonJudge, whole: Path) -> None:
+def test_finished_file_is_not_judged_again(pool: ProgramJudge, whole: Path) -> None:
     before = whole.read_bytes()
     progress = Recorder()
     judge_to_file(TASKS, SAMPLES, whole, pool, progress)
@@ -78,7 +78,7 @@ def test_finished_file_is_not_judged_again(pool: PythonJudge, whole: Path) -> No
     assert progress.calls == [("start", "judge", 20, "programs", 20), ("finish",)]
 
 
-def test_progress_is_told_at_least_batch_by_batch(pool: PythonJudge, tmp_path: Path) -> None:
+def test_progress_is_told_at_least_batch_by_batch(pool: ProgramJudge, tmp_path: Path) -> None:
     progress = Recorder()
     judge_to_file(TASKS, SAMPLES, tmp_path / "v.jsonl", pool, progress, batch=8)
     first, *updates, last = progress.calls
@@ -107,7 +107,7 @@ def test_a_verdict_is_in_the_file_before_the_next_one_is_waited_for(tmp_path: Pa
     assert len(facts(output)) == 20
 
 
-def test_a_file_that_is_being_written_is_refused(pool: PythonJudge, tmp_path: Path) -> None:
+def test_a_file_that_is_being_written_is_refused(pool: ProgramJudge, tmp_path: Path) -> None:
     output = tmp_path / "v.jsonl"
     with output.open("ab") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -116,14 +116,14 @@ def test_a_file_that_is_being_written_is_refused(pool: PythonJudge, tmp_path: Pa
     judge_to_file(TASKS, SAMPLES, output, pool)
 
 
-def test_samples_before_a_bad_one_are_judged_and_kept(pool: PythonJudge, tmp_path: Path) -> None:
+def test_samples_before_a_bad_one_are_judged_and_kept(pool: ProgramJudge, tmp_path: Path) -> None:
     output = tmp_path / "v.jsonl"
     with pytest.raises(DataError, match="'c'"):
         judge_to_file(TASKS, [*SAMPLES[:5], sample_of("", "c"), *SAMPLES[5:]], output, pool)
     assert len(facts(output)) == 5
 
 
-def test_samples_from_a_file(pool: PythonJudge, whole: Path, tmp_path: Path) -> None:
+def test_samples_from_a_file(pool: ProgramJudge, whole: Path, tmp_path: Path) -> None:
     from rewardranker.runs import RecordLog
 
     with RecordLog(tmp_path / "samples.jsonl", Sample) as log:
@@ -134,22 +134,22 @@ def test_samples_from_a_file(pool: PythonJudge, whole: Path, tmp_path: Path) -> 
     assert progress.calls[0] == ("start", "judge", 20, "programs", 0)
 
 
-def test_verdicts_of_other_samples_are_refused(pool: PythonJudge, whole: Path) -> None:
+def test_verdicts_of_other_samples_are_refused(pool: ProgramJudge, whole: Path) -> None:
     with pytest.raises(RunDirectoryError, match=r"whole\.jsonl:1 .*sample 0 of task 'a'.*sample 1 of task 'a'"):
         judge_to_file(TASKS, SAMPLES[1:], whole, pool)
 
 
-def test_more_verdicts_than_samples_are_refused(pool: PythonJudge, whole: Path) -> None:
+def test_more_verdicts_than_samples_are_refused(pool: ProgramJudge, whole: Path) -> None:
     with pytest.raises(RunDirectoryError, match="20 verdicts but there are only 15 samples"):
         judge_to_file(TASKS, SAMPLES[:15], whole, pool)
 
 
-def test_unknown_task_is_named(pool: PythonJudge, tmp_path: Path) -> None:
+def test_unknown_task_is_named(pool: ProgramJudge, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="'c'"):
         judge_to_file(TASKS, [sample_of("", "c")], tmp_path / "v.jsonl", pool)
 
 
-def test_file_that_is_missing_is_an_error(pool: PythonJudge, tmp_path: Path) -> None:
+def test_file_that_is_missing_is_an_error(pool: ProgramJudge, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.jsonl"):
         judge_to_file(TASKS, tmp_path / "none.jsonl", tmp_path / "v.jsonl", pool)
 
@@ -163,7 +163,7 @@ def test_verdicts_survive_a_kill_of_the_user_process(whole: Path, tmp_path: Path
     pid = os.fork()
     if pid == 0:
         try:
-            with PythonJudge(OPTIONS, workers=1) as judge:
+            with ProgramJudge(OPTIONS, workers=1) as judge:
 
                 class Killer(Recorder):
                     def update(self, done: int, **figures: float | int | str) -> None:
@@ -175,6 +175,6 @@ def test_verdicts_survive_a_kill_of_the_user_process(whole: Path, tmp_path: Path
             os._exit(1)
     assert os.waitpid(pid, 0)[1] == signal.SIGKILL
     assert len(facts(output)) == 9
-    with PythonJudge(OPTIONS, workers=1) as judge:
+    with ProgramJudge(OPTIONS, workers=1) as judge:
         judge_to_file(TASKS, SAMPLES, output, judge, batch=3)
     assert facts(output) == facts(whole)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rewardranker.errors import DataError, RunDirectoryError
-from rewardranker.execution import PythonJudge
+from rewardranker.execution import ProgramJudge
 from rewardranker.execution.records import judge_rows_to_file
 from rewardranker.execution.rows import Row, is_self_contained, read_rows
 
@@ -181,7 +181,7 @@ ROWS = [
 ]
 
 
-def test_one_row_in_one_row_out_in_order(pool: PythonJudge, tmp_path: Path) -> None:
+def test_one_row_in_one_row_out_in_order(pool: ProgramJudge, tmp_path: Path) -> None:
     rows = write(tmp_path / "rows.jsonl", *ROWS)
     summary = judge_rows_to_file(rows, tmp_path / "v.jsonl", pool)
     found = outputs(tmp_path / "v.jsonl")
@@ -199,7 +199,7 @@ def test_one_row_in_one_row_out_in_order(pool: PythonJudge, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4, 0.9, 1.0])
-def test_a_second_call_goes_on_behind_what_is_there(pool: PythonJudge, tmp_path: Path, share: float) -> None:
+def test_a_second_call_goes_on_behind_what_is_there(pool: ProgramJudge, tmp_path: Path, share: float) -> None:
     rows = write(tmp_path / "rows.jsonl", *ROWS)
     whole, torn = tmp_path / "whole.jsonl", tmp_path / "torn.jsonl"
     expected = judge_rows_to_file(rows, whole, pool)
@@ -222,7 +222,7 @@ def test_a_second_call_goes_on_behind_what_is_there(pool: PythonJudge, tmp_path:
     ],
 )
 def test_verdicts_of_other_rows_are_refused(
-    pool: PythonJudge, tmp_path: Path, change: dict[str, str], words: str
+    pool: ProgramJudge, tmp_path: Path, change: dict[str, str], words: str
 ) -> None:
     output = tmp_path / "v.jsonl"
     judge_rows_to_file(write(tmp_path / "rows.jsonl", *ROWS), output, pool)
@@ -242,7 +242,7 @@ def test_verdicts_of_other_rows_are_refused(
     ],
 )
 def test_tests_of_python_rows_meet_the_program_and_not_the_stub_in_its_prompt(
-    pool: PythonJudge, tmp_path: Path, prompt: str, program: str, tests: str
+    pool: ProgramJudge, tmp_path: Path, prompt: str, program: str, tests: str
 ) -> None:
     row = {"task_id": "a", "language": "python", "prompt": prompt, "program": program, "tests": tests}
     wrong = {**row, "program": program.replace("1", "2")}
@@ -250,7 +250,7 @@ def test_tests_of_python_rows_meet_the_program_and_not_the_stub_in_its_prompt(
     assert [row["passed"] for row in outputs(tmp_path / "v.jsonl")] == [True, False]
 
 
-def test_fewer_rows_than_verdicts_are_refused(pool: PythonJudge, tmp_path: Path) -> None:
+def test_fewer_rows_than_verdicts_are_refused(pool: ProgramJudge, tmp_path: Path) -> None:
     judge_rows_to_file(write(tmp_path / "rows.jsonl", *ROWS), tmp_path / "v.jsonl", pool)
     with pytest.raises(RunDirectoryError, match="6 verdicts but there are only 2 rows"):
         judge_rows_to_file(write(tmp_path / "rows.jsonl", *ROWS[:2]), tmp_path / "v.jsonl", pool)
@@ -258,7 +258,7 @@ def test_fewer_rows_than_verdicts_are_refused(pool: PythonJudge, tmp_path: Path)
 
 @pytest.mark.parametrize("bad", [{**CHECK, "tests": None}, '{"task_id": "cut', {**CHECK, "tests": "def check("}])
 def test_rows_before_a_bad_one_are_judged_and_kept(
-    pool: PythonJudge, tmp_path: Path, bad: dict[str, Any] | str
+    pool: ProgramJudge, tmp_path: Path, bad: dict[str, Any] | str
 ) -> None:
     rows, output = tmp_path / "rows.jsonl", tmp_path / "v.jsonl"
     with pytest.raises(DataError, match=r"rows\.jsonl:7: "):

@@ -10,7 +10,7 @@ from conftest import OPTIONS, sample_of
 
 from rewardranker.config import JudgeOptions
 from rewardranker.errors import DataError, SandboxError
-from rewardranker.execution import STATUSES, PythonJudge, judge
+from rewardranker.execution import STATUSES, ProgramJudge, judge
 from rewardranker.types import Task
 
 ADD = "def f(x):\n    return x + 1\n"
@@ -249,7 +249,7 @@ def test_equal_programs_are_run_once() -> None:
     assert [(v.task_id, v.sample_id) for v in verdicts] == [("t", 0), ("t", 1), ("t", 2), ("t", 3), ("u", 9)]
 
 
-def test_items_are_taken_as_they_are_needed(pool: PythonJudge) -> None:
+def test_items_are_taken_as_they_are_needed(pool: ProgramJudge) -> None:
     """The window is bounded: memory does not grow with the number of samples."""
     taken = Counter()
 
@@ -285,20 +285,20 @@ def test_bad_task_is_an_error_that_names_it(task: Task, words: str) -> None:
 
 
 def test_closed_judge_says_so() -> None:
-    pool = PythonJudge(JudgeOptions(), workers=1)
+    pool = ProgramJudge(JudgeOptions(), workers=1)
     pool.close()
     pool.close()
     with pytest.raises(SandboxError, match="closed"):
         pool.judge([])
 
 
-def test_outcomes_say_which_tests_hold(run: Run) -> None:
+def test_outcomes_say_which_tests_hold(run) -> None:
     program = "import os\ndef f(x):\n    if x == 4: os._exit(0)\n    return x if x != 2 else 0"
     tests = [f"assert f({i}) == {i}" for i in (1, 2, 3)]
     assert run(program, *tests).outcomes == "101"
     assert run(program, *tests, "assert f(4) == 4", "assert f(5) == 5").outcomes == "1010-"
 
 
-def test_outcomes_say_which_inputs_are_answered(run: Run) -> None:
+def test_outcomes_say_which_inputs_are_answered(run) -> None:
     verdict = run("x = int(input())\nprint(x if x != 2 else 0)", inputs=(("1", "1"), ("2", "2"), ("3", "3")))
     assert (verdict.outcomes, verdict.tests_passed, verdict.tests_total) == ("101", 2, 3)

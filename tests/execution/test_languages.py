@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from rewardranker.errors import DataError
 from rewardranker.execution import languages, programs
 from rewardranker.execution.language_examples import EXAMPLES

@@ -422,6 +422,3 @@ def pair(tasks: Iterable[Task], samples: Iterable[Sample]) -> Iterator[tuple[Tas
                 f"(there are {len(by_id)}: {have}, ...): judge it with the task file it was sampled from"
             )
         yield by_id[sample.task_id], sample
-
-
-PythonJudge = ProgramJudge
