@@ -7,11 +7,12 @@ with. Not guaranteed: the outcome of a test that comes after several that end a 
 from __future__ import annotations
 
 import ast
+import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from rewardranker.calling import run_calls_to_file
 from rewardranker.errors import DataError, RunDirectoryError, SandboxError
@@ -20,9 +21,10 @@ from rewardranker.progress import Silent
 from rewardranker.ranking import GeneratedTests, ProgramOutputs, TestOutcomes, extract_calls, extract_tests
 from rewardranker.ranking.protocol import GENERATED_TESTS, OUTCOMES, OUTPUTS
 from rewardranker.ranking.shown_tests import first_test, given_calls
-from rewardranker.runs import RecordLog, read_records
+from rewardranker.runs import RecordLog, to_json
 from rewardranker.types import Judge, ProgressReporter, Sample, Sampler, Task, Verdict
 
+T = TypeVar("T")
 RESTARTS = 5
 """How often a program is started again behind a test or call that ended it."""
 CALLS = 50
@@ -276,19 +278,31 @@ def gather(
         )
     outcomes, outputs, first = None, None, None
     if needs & {GENERATED_TESTS, OUTCOMES}:
-        judge_generated_tests(tasks, samples, tests or (), path("test-verdicts"), judge, progress)
-        outcomes = TestOutcomes(tests or (), read_records(path("test-verdicts"), Verdict))
+        verdicts = path(f"test-verdicts-{_digest(tests or ())}")
+        judge_generated_tests(tasks, samples, tests or (), verdicts, judge, progress)
+        outcomes = TestOutcomes(tests or (), _read(verdicts, Verdict))
     if OUTPUTS in needs:
         found = {task.task_id: given_calls(task, calls) for task in tasks}
         if inputs == "generated":
             entry = {task.task_id: task.entry_point or "" for task in tasks}
             found = {t.task_id: extract_calls(t, entry[t.task_id], calls) for t in tests or () if t.task_id in entry}
         run_calls_to_file(tasks, samples, found, path("outputs"), judge, progress)
-        outputs = list(read_records(path("outputs"), ProgramOutputs))
+        outputs = _read(path("outputs"), ProgramOutputs)
         done = {row.task_id for row in outputs}
         # Where a task has no inputs, nothing tells its programs apart.
         outputs += [ProgramOutputs(s.task_id, s.sample_id, (), (), 0) for s in samples if s.task_id not in done]
     if prune:
         judge_first_tests(tasks, samples, path("first-tests"), judge, progress)
-        first = list(read_records(path("first-tests"), Verdict))
+        first = _read(path("first-tests"), Verdict)
     return Evidence(outcomes, outputs, first)
+
+
+def _digest(tests: Sequence[GeneratedTests]) -> str:
+    """Verdicts on other tests are in another file."""
+    return hashlib.sha256("\n".join(map(to_json, tests)).encode()).hexdigest()[:8]
+
+
+def _read(path: Path, cls: type[T]) -> list[T]:
+    """All records of a file, which may have none."""
+    with RecordLog(path, cls) as log:
+        return list(log.read())

@@ -50,6 +50,8 @@ def _examples(prompt: str) -> list[doctest.Example]:
 
 def _as_assert(source: str, want: str) -> str | None:
     """A doctest example as an assert statement, where it is a call with a literal value."""
+    for quotes in ('"""', "'''"):  # a prompt is source text: the docstring's end belongs to its last example
+        want = want.split(quotes)[0]
     try:
         call, value = ast.parse(source.strip(), mode="eval"), ast.literal_eval(want.strip())
     except (SyntaxError, ValueError):

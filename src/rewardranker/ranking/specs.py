@@ -248,7 +248,7 @@ def _term(part: str, spec: str) -> _Term:
         hint = f"; did you mean '{near[0]}'?" if near else ""
         if name == _PRUNE:
             hint = f"; '{_PRUNE}+' stands in front of all others, without a weight"
-        raise ConfigError(f"ranker '{spec}': there is no ranker '{name}'{hint} Known: {', '.join(ranker_names())}")
+        raise ConfigError(f"ranker '{spec}': there is no ranker '{name}'{hint}\nknown: {', '.join(ranker_names())}")
     wanted = _KINDS[name].argument
     if bool(wanted) != bool(argument):
         form = f"{name}:{wanted}" if wanted else name
