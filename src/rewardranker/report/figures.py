@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +16,8 @@ from rewardranker.errors import DataError
 from rewardranker.runs import from_row
 
 FILE = "evaluation.json"
+EVALUATED = "samples"
+"""Key of the only population of `rewardranker eval`; a run has `sft`, `policy-1`, ..."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,12 @@ class CurvePoint:
     mean: float
     low: float
     high: float
+    tokens: float | None = None
+    """Sampled for a task."""
+    seconds: float | None = None
+    """Spent scoring, a task."""
+    programs: float | None = None
+    """Executed to choose, a task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +64,54 @@ class Pairwise:
     ranker: str
     all: Interval | None = None
     hard: Interval | None = None
+    mrr: Interval | None = None
+    """Mean reciprocal rank of the first correct program."""
+    auc: Interval | None = None
+    """Over the samples of all tasks together."""
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationBin:
+    """Programs of neighbouring predictions."""
+
+    share: float
+    predicted: float
+    observed: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How far predictions made from a ranker's score can be taken at their word."""
+
+    ranker: str
+    ece: float
+    """Expected calibration error."""
+    brier: float
+    brier_of_rate: float
+    """Brier score of predicting the pass rate for every program: what a score has to beat."""
+    bins: tuple[CalibrationBin, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Tasks of one language, source or difficulty: what each ranker solves of them."""
+
+    title: str
+    tasks: int
+    solved: Mapping[str, Interval]
+    """By ranker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Breakdown:
+    """All tasks by one of their fields."""
+
+    by: str
+    groups: tuple[Group, ...]
+    average: Mapping[str, Interval]
+    """Mean of the groups' means; empty for a single group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +124,7 @@ class Population:
     distinct: Interval | None = None
     """Share of distinct programs among a task's samples."""
     pairwise: tuple[Pairwise, ...] = ()
+    calibration: tuple[Calibration, ...] = ()
 
     def ranker(self, key: str) -> Ranker | None:
         return next((ranker for ranker in self.rankers if ranker.key == key), None)
@@ -96,21 +153,6 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
-    """One program of the evaluation, with what every ranker scored it."""
-
-    population: str
-    task_id: str
-    prompt: str
-    program: str
-    passed: bool
-    status: str
-    detail: str = ""
-    scores: Mapping[str, str] = field(default_factory=dict)
-    """Scores by ranker, as JSON numbers in text."""
-
-
-@dataclass(frozen=True, slots=True)
 class Evaluation:
     """All of `evaluation.json`."""
 
@@ -122,8 +164,8 @@ class Evaluation:
     differences: tuple[Difference, ...] = ()
     stages: tuple[Stage, ...] = ()
     peak_memory_mb: float | None = None
-    examples: tuple[Example, ...] = ()
     notes: tuple[str, ...] = ()
+    breakdowns: tuple[Breakdown, ...] = ()
 
     @property
     def system(self) -> tuple[Population, Ranker] | None:
@@ -132,6 +174,13 @@ class Evaluation:
         population = _last(self.populations, r"policy-(\d+)")
         ranker = _last(population.rankers, r"reward-(\d+)\+logprob") if population else None
         return (population, ranker) if population and ranker else None
+
+    @property
+    def main_ranker(self) -> str:
+        """The ranker that programs are sorted by at first: the last round's reward model, or the first by a reward."""
+        rankers = {ranker.key: ranker for population in self.populations for ranker in population.rankers}
+        last = _last(tuple(rankers.values()), r"reward-(\d+)")
+        return last.key if last else next((key for key in rankers if key.startswith("reward")), "")
 
     def ranker_titles(self) -> dict[str, str]:
         """Key and title of every ranker of any population, in order of first appearance, the oracle last."""
@@ -160,19 +209,6 @@ def parse_figures(document: Mapping[str, Any], where: str = FILE) -> Evaluation:
     if not figures.populations:
         raise DataError(f"{where}: 'populations' is empty: nothing was measured")
     return figures
-
-
-def read_figures(run_dir: str | Path) -> Evaluation:
-    """The figures of a measured run.
-
-    Raises:
-        DataError: the run has no `evaluation.json` yet, or it is broken.
-    """
-    path = Path(run_dir) / FILE
-    document = read_json(path)
-    if document is None:
-        raise DataError(f"{path}: no such file; the run is not measured yet: `rewardranker run` writes it at its end")
-    return parse_figures(document, str(path))
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -1,105 +1,182 @@
-"""Plots as inline SVG whose colours are CSS variables, so one drawing serves the light and the dark page.
-
-matplotlib draws with marker colours that are exchanged afterwards; text stays text and takes the page's font.
-"""
+"""The plots of a page. A ranker has the same colour, dashes and marker in all of them."""
 
 from __future__ import annotations
 
-import io
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from rewardranker.report.figures import Evaluation, PPORun
+from rewardranker.report.drawing import LegendEntry, Pen, Plot, PlotGroup
+from rewardranker.report.figures import Calibration, CurvePoint, Evaluation, Interval, Population, PPORun, Ranker
 
-SERIES = 8
-"""Number of series colours that the page's style sheet defines, `--s0` to `--s7`; a ninth series starts over."""
-
-TEXT, GRID = "#000101", "#000201"
-STYLES = ("-", "--", "-.", ":")
-
-SETTINGS = {
-    "svg.fonttype": "none",
-    "font.size": 9,
-    "text.color": TEXT,
-    "axes.edgecolor": GRID,
-    "axes.labelcolor": TEXT,
-    "axes.titlesize": 10,
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": GRID,
-    "grid.linewidth": 0.6,
-    "xtick.color": TEXT,
-    "ytick.color": TEXT,
-    "lines.linewidth": 1.6,
-    "lines.markersize": 3.5,
-}
+COSTS = (
+    ("tokens", "Tokens sampled for a task"),
+    ("seconds", "Seconds spent scoring, a task"),
+    ("programs", "Programs executed to choose, a task"),
+)
+"""Cost of a point, and its name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plot:
-    """A drawing and its caption."""
+def all_plots(evaluation: Evaluation, trainings: Sequence[PPORun], kl: Sequence[float | None]) -> dict[str, PlotGroup]:
+    """Every group that has something to show, by its key.
 
-    title: str
-    svg: str
-
-
-@dataclass(frozen=True, slots=True)
-class LegendEntry:
-    """What a colour and a dash pattern stand for in a group of plots."""
-
-    title: str
-    index: int
-    dash: str
-    """The `stroke-dasharray` of its line."""
+    Args:
+        kl: of each population to the SFT generator; None: not measured.
+    """
+    groups = (
+        best_of_n(evaluation),
+        cost(evaluation),
+        rounds(evaluation, kl),
+        calibration(evaluation),
+        ppo(trainings),
+    )
+    return {group.key: group for group in groups if group.plots}
 
 
-DASHES = {"-": "", "--": "6 3", "-.": "8 3 2 3", ":": "2 3"}
+def numbers(evaluation: Evaluation) -> dict[str, int]:
+    """The series number of each ranker."""
+    return {key: number for number, key in enumerate(evaluation.ranker_titles())}
 
 
-def legend(titles: Iterable[str]) -> list[LegendEntry]:
-    """One entry for each title, in the order in which the plots number their series."""
-    return [LegendEntry(title, i % SERIES, DASHES[_style(i)]) for i, title in enumerate(titles)]
+def legend(evaluation: Evaluation, keys: Iterable[str]) -> tuple[LegendEntry, ...]:
+    shown = set(keys)
+    number = numbers(evaluation)
+    return tuple(LegendEntry(title, number[key]) for key, title in evaluation.ranker_titles().items() if key in shown)
 
 
-def best_of_n(evaluation: Evaluation) -> tuple[list[LegendEntry], list[Plot]]:
+def best_of_n(evaluation: Evaluation) -> PlotGroup:
     """Best of n against n, a plot for each population, with bands for the intervals."""
-    titles = evaluation.ranker_titles()
-    drawn = {
-        key: title
-        for key, title in titles.items()
-        if any((ranker := p.ranker(key)) and len(ranker.curve) > 1 for p in evaluation.populations)
-    }
-    numbers = {key: i for i, key in enumerate(drawn)}
+    number = numbers(evaluation)
     points = [p for population in evaluation.populations for r in population.rankers for p in r.curve]
-    if not points:
-        return [], []
-    low, high = 100 * min(p.low for p in points), 100 * max(p.high for p in points)
+    drawn = [r.key for population in evaluation.populations for r in population.rankers if len(r.curve) > 1]
+    plots = []
+    size = (4.8, 3.1) if len(evaluation.populations) > 1 else (7.6, 4.2)
+    for population in evaluation.populations if drawn else ():
+
+        def draw(axes: Any, pen: Pen, population: Population = population) -> None:
+            for ranker in population.rankers:
+                if len(ranker.curve) > 1:
+                    _curve(axes, pen, number[ranker.key], [float(p.n) for p in ranker.curve], ranker.curve)
+            _powers(axes, max(p.n for p in points))
+            _shares(axes, points)
+            axes.set_xlabel("n, programs to choose from")
+
+        plots.append(Plot(f"best-of-n-{_slug(population.key)}", population.title, draw, size))
+    return PlotGroup("best-of-n", legend(evaluation, drawn), tuple(plots))
+
+
+def cost(evaluation: Evaluation) -> PlotGroup:
+    """Tasks solved against what it costs: every ranker of an evaluation, every generator of a run."""
+    if len(evaluation.populations) > 1:
+        return _cost_of_generators(evaluation)
+    number, rankers = numbers(evaluation), evaluation.populations[0].rankers
+    plots, drawn = [], []
+    for name, title in COSTS:
+        shown = [r for r in rankers if r.curve and all(getattr(p, name) is not None for p in r.curve)]
+        values = [getattr(p, name) for r in shown for p in r.curve]
+        if len({value for value in values if value > 0}) < 2:
+            continue
+        drawn += [ranker.key for ranker in shown]
+
+        def draw(
+            axes: Any,
+            pen: Pen,
+            name: str = name,
+            label: str = title[0].lower() + title[1:],
+            shown: Sequence[Ranker] = tuple(shown),
+            values: Sequence[float] = tuple(values),
+        ) -> None:
+            for ranker in shown:
+                _curve(axes, pen, number[ranker.key], [getattr(p, name) for p in ranker.curve], ranker.curve)
+            _costs(axes, values)
+            _shares(axes, [p for ranker in shown for p in ranker.curve])
+            axes.set_xlabel(label)
+
+        plots.append(Plot(f"cost-{name}", title, draw))
+    return PlotGroup("cost", legend(evaluation, drawn), tuple(plots))
+
+
+def _cost_of_generators(evaluation: Evaluation) -> PlotGroup:
+    key = evaluation.system[1].key if evaluation.system else evaluation.main_ranker
+    found = [(p.title, ranker.curve) for p in evaluation.populations if (ranker := p.ranker(key))]
+    shown = [(title, curve) for title, curve in found if len(curve) > 1 and all(p.tokens for p in curve)]
+    if not shown:
+        return PlotGroup("cost", (), ())
+
+    def draw(axes: Any, pen: Pen) -> None:
+        for i, (_, curve) in enumerate(shown):
+            _curve(axes, pen, i, [float(p.tokens or 0) for p in curve], curve)
+        _costs(axes, [float(p.tokens or 0) for _, curve in shown for p in curve])
+        _shares(axes, [p for _, curve in shown for p in curve])
+        axes.set_xlabel("tokens sampled for a task")
+
+    title = f"Best of n by {evaluation.ranker_titles()[key]}"
+    entries = tuple(LegendEntry(name, i) for i, (name, _) in enumerate(shown))
+    return PlotGroup("cost", entries, (Plot("cost-tokens", title, draw),))
+
+
+def rounds(evaluation: Evaluation, kl: Sequence[float | None]) -> PlotGroup:
+    """The generators of a run in order: tasks solved, hard pairs, KL, diversity."""
+    populations = evaluation.populations
+    if len(populations) < 2:
+        return PlotGroup("rounds", (), ())
+    number, ticks = numbers(evaluation), [_round_name(p) for p in populations]
+    system = evaluation.system[1].key if evaluation.system else evaluation.main_ranker
+    solved = {
+        key: [population.ranker(key) for population in populations]
+        for key in ("mean", "greedy", system, "oracle")
+        if any(population.ranker(key) for population in populations)
+    }
+    keys = dict.fromkeys(row.ranker for population in populations for row in population.pairwise if row.hard)
+    hard = {
+        key: [next((row.hard for row in p.pairwise if row.ranker == key), None) for p in populations] for key in keys
+    }
+    plots = []
+
+    def panel(key: str, title: str, series: dict[str, list[Any]], factor: float = 100.0) -> None:
+        if not any(value is not None for values in series.values() for value in values):
+            return
+
+        def draw(axes: Any, pen: Pen) -> None:
+            for name, values in series.items():
+                _steps(axes, pen, number.get(name, 0), values, factor)
+            axes.set_xticks(range(len(ticks)), ticks)
+            axes.set_xlim(-0.3, len(ticks) - 0.7)
+
+        plots.append(Plot(f"rounds-{key}", title, draw))
+
+    panel("solved", "Tasks solved, %", dict(solved))
+    panel("hard-pairs", "Hard pairs in order, %", dict(hard))
+    divergence = [None if value is None else Interval(value, value, value) for value in kl]
+    panel("kl", "KL to the SFT generator, nats an episode", {"": list(divergence)}, 1)
+    panel("distinct", "Distinct programs among the n, %", {"": [p.distinct for p in populations]})
+    return PlotGroup("rounds", legend(evaluation, [*solved, *hard]), tuple(plots))
+
+
+def calibration(evaluation: Evaluation) -> PlotGroup:
+    """A reliability curve for each ranker: what share passes of programs predicted to pass with some probability."""
+    number, titles = numbers(evaluation), evaluation.ranker_titles()
     plots = []
     for population in evaluation.populations:
+        for found in population.calibration:
 
-        def draw(axes: Any, population: Any = population) -> None:
-            for ranker in population.rankers:
-                if len(ranker.curve) < 2:
-                    continue
-                i, n = numbers[ranker.key], [p.n for p in ranker.curve]
-                axes.plot(n, [100 * p.mean for p in ranker.curve], **_line(i))
-                band = [100 * p.low for p in ranker.curve], [100 * p.high for p in ranker.curve]
-                axes.fill_between(n, *band, color=_color(i), alpha=0.12, linewidth=0)
-            axes.set_xscale("log", base=2)
-            ticks = sorted({2**k for k in range(12) if 2**k <= evaluation.n} | {evaluation.n})
-            axes.set_xticks(ticks, [str(n) for n in ticks])
-            axes.minorticks_off()
-            axes.set_ylim(max(0, low - 3), min(101, high + 3))
-            axes.set_xlabel("n, programs to choose from")
-            axes.set_ylabel("tasks solved, %")
+            def draw(axes: Any, pen: Pen, found: Calibration = found) -> None:
+                axes.plot([0, 100], [0, 100], color=pen.grid, linewidth=1, linestyle="--")
+                x = [100 * one.predicted for one in found.bins]
+                y = [100 * one.observed for one in found.bins]
+                errors = [[max(0.0, 100 * (b.observed - b.low)) for b in found.bins]]
+                errors += [[max(0.0, 100 * (b.high - b.observed)) for b in found.bins]]
+                i = number.get(found.ranker, 0)
+                axes.errorbar(x, y, yerr=errors, fmt="none", ecolor=pen.color(i), elinewidth=1, alpha=0.6)
+                axes.plot(x, y, **{**pen.line(i), "linestyle": "-"})
+                axes.set_xlim(-2, 102)
+                axes.set_ylim(-2, 102)
+                axes.set_xlabel("predicted to pass, %")
+                axes.set_ylabel("passed, %")
 
-        plots.append(_plot(population.title, f"best-of-n-{population.key}", draw))
-    return legend(drawn.values()), plots
+            title = f"{titles.get(found.ranker, found.ranker)}: calibration error {100 * found.ece:.1f} points"
+            plots.append(Plot(f"calibration-{_slug(population.key)}-{_slug(found.ranker)}", title, draw, (3.6, 2.9)))
+    return PlotGroup("calibration", (), tuple(plots))
 
 
 PPO_PLOTS: Sequence[tuple[str, str, float]] = (
@@ -111,7 +188,7 @@ PPO_PLOTS: Sequence[tuple[str, str, float]] = (
 """Metric in `metrics.jsonl`, title of its plot, factor."""
 
 
-def ppo(runs: Sequence[PPORun]) -> tuple[list[LegendEntry], list[Plot]]:
+def ppo(runs: Sequence[PPORun]) -> PlotGroup:
     """PPO's course: pass rate on validation tasks, score, and KL over steps; a line for each round."""
     plots = []
     for metric, title, factor in PPO_PLOTS:
@@ -119,52 +196,66 @@ def ppo(runs: Sequence[PPORun]) -> tuple[list[LegendEntry], list[Plot]]:
         if not any(values for _, values in series):
             continue
 
-        def draw(axes: Any, series: Any = series, factor: float = factor) -> None:
+        def draw(axes: Any, pen: Pen, series: Any = series, factor: float = factor) -> None:
             for i, values in series:
-                axes.plot(
-                    [step for step, _ in values], [factor * value for _, value in values], **_line(i, len(values))
-                )
+                line = pen.line(i, len(values))
+                axes.plot([step for step, _ in values], [factor * value for _, value in values], **line)
             axes.set_xlabel("PPO step")
 
-        plots.append(_plot(title, f"ppo-{metric.replace('/', '-')}", draw))
-    return legend(run.title for run in runs), plots
+        plots.append(Plot(f"ppo-{metric.replace('/', '-')}", title, draw))
+    return PlotGroup("ppo", tuple(LegendEntry(run.title, i) for i, run in enumerate(runs)), tuple(plots))
 
 
-def _plot(title: str, key: str, draw: Callable[[Any], None]) -> Plot:
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    with rc_context({**SETTINGS, "svg.hashsalt": key}):
-        figure = Figure(figsize=(4.8, 3.1), layout="constrained")
-        draw(figure.add_subplot())
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    return Plot(title, _inline(buffer.getvalue(), key, title))
+def _curve(axes: Any, pen: Pen, i: int, x: list[float], points: Sequence[CurvePoint]) -> None:
+    axes.plot(x, [100 * p.mean for p in points], **pen.line(i, len(points)))
+    if len(points) > 1:
+        pen.band(axes, i, x, [100 * p.low for p in points], [100 * p.high for p in points])
 
 
-def _line(i: int, points: int = 0) -> Mapping[str, Any]:
-    return {"color": _color(i), "linestyle": _style(i), "marker": "o" if points <= 40 else None}
+def _steps(axes: Any, pen: Pen, i: int, values: Sequence[Interval | Ranker | None], factor: float) -> None:
+    """Values of the rounds, joined where neighbours have one; a round without one is left open."""
+    shown = [(x, value) for x, value in enumerate(values) if value is not None]
+    places = [float(x) for x, _ in shown]
+    axes.plot(places, [factor * v.mean for _, v in shown], **pen.line(i, len(shown)))
+    pen.band(axes, i, places, [factor * v.low for _, v in shown], [factor * v.high for _, v in shown])
 
 
-def _style(i: int) -> str:
-    return STYLES[i % len(STYLES)]
+def _powers(axes: Any, most: int) -> None:
+    axes.set_xscale("log", base=2)
+    ticks = sorted({2**k for k in range(12) if 2**k <= most * 0.8} | {most})
+    axes.set_xticks(ticks, [str(n) for n in ticks])
+    axes.minorticks_off()
 
 
-def _color(i: int) -> str:
-    return f"#0003{i % SERIES:02x}"
+def _costs(axes: Any, values: Sequence[float]) -> None:
+    """A logarithmic axis with plain numbers; what costs nothing stands at its left edge, set off from the rest."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
+    least, most = min(value for value in values if value > 0), max(values)
+    free = min(values) <= 0
+    if free:
+        axes.set_xscale("symlog", linthresh=least, linscale=0.4)
+    else:
+        axes.set_xscale("log")
+    steps = (1.0,) if most / least > 100 else (1.0, 3.0) if most / least > 20 else (1.0, 2.0, 5.0)
+    ticks = [float(tick) for tick in LogLocator(subs=steps).tick_values(least, most) if least <= tick <= 1.001 * most]
+    ticks = [0.0] * free + ticks
+    axes.set_xticks(ticks, [f"{tick:,.6g}" for tick in ticks])
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
-def _inline(svg: str, key: str, title: str) -> str:
-    """The `<svg>` element alone: no prolog, no metadata, no fixed size, ids of its own, colours as CSS variables."""
-    from html import escape
+def _shares(axes: Any, points: Sequence[CurvePoint]) -> None:
+    """The same axis of shares for all plots of a group."""
+    low, high = 100 * min(p.low for p in points), 100 * max(p.high for p in points)
+    axes.set_ylim(max(0, low - 3), min(101, high + 3))
+    axes.set_ylabel("tasks solved, %")
 
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", svg)
-    svg = re.sub(r'(<svg[^>]*?) (?:width|height)="[^"]*"', r"\1", svg)
-    svg = svg.replace("<svg", f'<svg role="img" aria-label="{escape(title)}"', 1)
-    svg = re.sub(r'\bid="', f'id="{key}-', svg)
-    svg = re.sub(r'(href="|url\()#', rf"\1#{key}-", svg)
-    svg = svg.replace(TEXT, "currentColor").replace(GRID, "var(--grid)")
-    svg = re.sub(r"#0003(0[0-7])\b", lambda match: f"var(--s{int(match[1], 16)})", svg)
-    return re.sub(r"'DejaVu Sans'[^;\"]*", "inherit", svg)
+
+def _round_name(population: Population) -> str:
+    match = re.fullmatch(r"policy-(\d+)", population.key)
+    return f"round {match[1]}" if match else population.key.upper() if len(population.key) <= 4 else population.title
+
+
+def _slug(key: str) -> str:
+    """A key as part of an id and of a file's name. Distinct keys stay distinct: what is replaced is numbered."""
+    return re.sub(r"[^A-Za-z0-9-]", lambda match: f"_{ord(match[0]):x}", key)
