@@ -6,7 +6,7 @@ signature (name and parameters of the function, Python only); a shared run of 13
 share are phrases of the trade (`the first line contains ...`) and do not count; the report says how many these were.
 
 Prompts of the built-in generator share their sentences by construction, so between two of its tasks the composition
-is compared instead of word runs and signatures.
+is compared instead of word runs; their functions are all called `solve`, which is no signature.
 
 Not guaranteed: that a paraphrase with another solution and another name is found. A shared signature or run may be
 chance: the rules rather take a clean training task out than leave a known evaluation task in.
@@ -105,9 +105,8 @@ def overlap(training: Sequence[Task], evaluation: Sequence[Task]) -> OverlapRepo
     prompts = {_squeezed(task.prompt): task.task_id for task in reversed(evaluation)}
     programs = {key: task.task_id for task in reversed(evaluation) if (key := normalized_program(task))}
     compositions = {key: task.task_id for task in reversed(evaluation) if (key := _composition(task))}
-    told = [task for task in evaluation if not _composition(task)]  # what a synthetic training task is compared with
-    every_signature, told_signatures = _signatures(evaluation), _signatures(told)
-    every_run, told_runs = _Runs(evaluation), _Runs(told)
+    signatures = {name: task.task_id for task in reversed(evaluation) if (name := signature(task))}
+    every_run, told_runs = _Runs(evaluation), _Runs([task for task in evaluation if not _composition(task)])
     hits = [(told_runs if _composition(task) else every_run).hits(task.prompt) for task in training]
     common = _common(hits)
     found: list[Overlap] = []
@@ -117,7 +116,6 @@ def overlap(training: Sequence[Task], evaluation: Sequence[Task]) -> OverlapRepo
             found.append(Overlap(task.task_id, prompts[prompt], "prompt", prompt[:100]))
         if (program := normalized_program(task)) in programs:
             found.append(Overlap(task.task_id, programs[program], "program", program[:100]))
-        signatures = told_signatures if composition else every_signature
         if (name := signature(task)) in signatures:
             found.append(Overlap(task.task_id, signatures[name], "signature", name))
         if composition in compositions:
@@ -174,10 +172,6 @@ def _common(hits: Sequence[dict[tuple[str, ...], str]]) -> set[tuple[str, ...]]:
     number, share = COMMON
     counts = Counter(run for runs in hits for run in runs)
     return {run for run, count in counts.items() if count > max(number, share * len(hits))}
-
-
-def _signatures(tasks: Sequence[Task]) -> dict[str, str]:
-    return {name: task.task_id for task in reversed(tasks) if (name := signature(task))}
 
 
 def _composition(task: Task) -> str:
