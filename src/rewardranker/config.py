@@ -65,8 +65,8 @@ class PromptOptions(Options):
 
 class TaskOptions(Options):
     train: str = "synthetic:train"
-    """A name that `rewardranker tasks --list` shows (`synthetic:SPLIT`, `humaneval`, `mbpp:SPLIT`, ...), with `:FILE` behind
-    it for a local file of its rows; or a JSON Lines file of tasks."""
+    """A name that `rewardranker tasks --list` shows (`synthetic:SPLIT`, `humaneval`, `mbpp:SPLIT`, ...), with `:FILE`
+    behind it for a local file of its rows; or a JSON Lines file of tasks."""
     validation: str = "synthetic:validation"
     """Tasks that choose checkpoints and fit weights; never used for the final figures."""
     evaluation: str = "synthetic:test"
