@@ -83,6 +83,7 @@ def command(
         plan.show(recipe, lines, ("launch",))
         return
     tasks = load_tasks(name, None, recipe.tasks.seed)
+    from rewardranker.evaluation import write_rankings
     from rewardranker.ranking import SumLogProbability, Weighted
     from rewardranker.runs import read_records, write_records
     from rewardranker.types import Sample, Verdict
@@ -100,7 +101,7 @@ def command(
     if logprob_weight:
         ranker = Weighted({ranker: 1.0, SumLogProbability(): logprob_weight})
     rankings = ranker.rank(candidates)
-    write_records(output, rankings)
+    write_rankings(output, rankings)
     if best is not None:
         write_records(best, _tops(candidates, rankings, recipe.evaluation.seed))
     figures = {"tasks": len(rankings), "programs": sum(len(r.scores) for r in rankings)}

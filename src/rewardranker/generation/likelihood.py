@@ -41,7 +41,7 @@ class CausalLikelihood:
             DataError: a pair has more tokens than the model can read.
         """
         rows = [self._encode(index, *pair) for index, pair in enumerate(pairs)]
-        sums, counts = np.zeros(len(rows)), np.array([len(ids) - start for ids, start in rows], np.int64)
+        sums, counts = np.zeros(len(rows)), np.array([max(len(ids) - start, 0) for ids, start in rows], np.int64)
         order = sorted(range(len(rows)), key=lambda i: -len(rows[i][0]))
         self._model.eval()
         while order:

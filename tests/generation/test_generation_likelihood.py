@@ -1,0 +1,58 @@
+"""Likelihoods of texts under a tiny model, against one forward pass for each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from rewardranker.config import ScratchModel
+from rewardranker.errors import DataError
+from rewardranker.generation.likelihood import CausalLikelihood
+from rewardranker.models import new_llama
+from rewardranker.tokenization import train_tokenizer
+
+PAIRS = [
+    ("def f(a):\n", "    return a\n"),
+    ("x", "y"),
+    ("def g(a, b):\n    pass\n", ""),
+    ("", "    return a + 1 and so on and on\n"),
+    ("", ""),
+]
+
+
+@pytest.fixture(scope="module")
+def loaded() -> tuple[Any, Any]:
+    tokenizer = train_tokenizer([text for pair in PAIRS for text in pair], 300)
+    options = ScratchModel(hidden_size=32, layers=2, heads=2, intermediate_size=64, vocabulary=300, max_positions=64)
+    return new_llama(options, tokenizer, seed=3), tokenizer
+
+
+@torch.no_grad()
+def one_by_one(model: Any, tokenizer: Any, context: str, continuation: str) -> tuple[float, int]:
+    before, after = (tokenizer.encode(text, add_special_tokens=False) for text in (context, continuation))
+    ids = before + after
+    if len(ids) < 2:
+        return 0.0, 0
+    logprobs = model(torch.tensor([ids])).logits[0].log_softmax(-1)
+    first = max(len(before), 1)
+    return sum(float(logprobs[place - 1, ids[place]]) for place in range(first, len(ids))), len(ids) - first
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 64, 4096])
+def test_padding_and_batches_change_nothing(loaded: tuple[Any, Any], batch_tokens: int) -> None:
+    sums, counts = CausalLikelihood(*loaded, batch_tokens=batch_tokens).log_likelihoods(PAIRS)
+    expected = [one_by_one(*loaded, *pair) for pair in PAIRS]
+    assert sums.tolist() == pytest.approx([total for total, _ in expected], abs=1e-4)
+    assert counts.tolist() == [count for _, count in expected]
+
+
+def test_an_empty_continuation_is_certain(loaded: tuple[Any, Any]) -> None:
+    sums, counts = CausalLikelihood(*loaded).log_likelihoods(PAIRS[2:3])
+    assert (sums.tolist(), counts.tolist()) == ([0.0], [0])
+
+
+def test_a_text_that_the_model_can_not_read_is_named(loaded: tuple[Any, Any]) -> None:
+    with pytest.raises(DataError, match=r"text 1 has \d+ tokens and the model reads 64"):
+        CausalLikelihood(*loaded).log_likelihoods([PAIRS[0], ("abcdefgh " * 30, "x")])
