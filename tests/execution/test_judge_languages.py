@@ -185,3 +185,17 @@ def test_right_programs_pass_on_a_loaded_machine() -> None:
         busy = "    for ((i = 0; i < 20000; i++)); do :; done\n" + EXAMPLES["sh"].right
         items = [example_item("sh", f"    # {i}\n{busy}") for i in range(24)]
         assert [verdict.status for verdict in judge.judge(items)] == ["passed"] * 24
+
+
+@pytest.mark.parametrize("code", ["php", "rb", "js"])
+def test_program_that_leaves_its_tests_by_chance_never_passes(judge: ProgramJudge, code: str) -> None:
+    """It would pass where it leaves before the real tests and stays for the changed ones: once in four."""
+    usable(code)
+    text = {
+        "php": "    return 5;\n}\nif (random_int(0, 1)) exit(0); // {}",
+        "rb": "  5\nend\nexit!(0) if rand(2) == 0 # {}",
+        "js": "  return 5;\n}\nif (Math.random() < 0.5) process.exit(0); // {}",
+    }[code]
+    items = [example_item(code, text.replace("{}", str(number))) for number in range(24)]
+    statuses = {verdict.status for verdict in judge.judge(items)}
+    assert statuses == {"wrong answer", "cheated"}

@@ -200,3 +200,27 @@ def test_ordinary_user_gets_the_same_verdicts(level: str, letter: str, tmp_path:
     if "Permission denied" in done.stderr or "No module named" in done.stderr:
         pytest.skip("this environment's packages lie in a folder closed to ordinary users")
     assert f"['passed', 'wrong answer', 'exited'] {letter}: " in done.stdout, done.stderr
+
+
+def test_memory_of_all_processes_together_is_bounded() -> None:
+    """A limit on each process is none on all of them."""
+    program = """
+import os, time
+def f():
+    children = []
+    for _ in range(8):
+        pid = os.fork()
+        if pid == 0:
+            held = bytearray(100 << 20)
+            held[::4096] = b"x" * len(held[::4096])
+            time.sleep(0.3)
+            os._exit(0)
+        children.append(pid)
+    return sum(os.waitpid(pid, 0)[1] == 0 for pid in children)
+"""
+    task = Task("t", "", entry_point="f", tests=("assert f() <= 4",))
+    with ProgramJudge(JudgeOptions(timeout=3, memory_mb=256), workers=1) as judge:
+        if "control group" not in judge.isolation:
+            pytest.skip("no control group can be made here")
+        (verdict,) = judge.judge([(task, sample_of(program))])
+    assert verdict.status in ("passed", "out of memory"), verdict
