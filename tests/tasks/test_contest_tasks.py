@@ -4,6 +4,7 @@ import json
 import logging
 
 import pytest
+from task_world import judged, rows_file
 
 from rewardranker.errors import ConfigError, DataError
 from rewardranker.tasks import load_tasks
@@ -75,8 +76,8 @@ CONTEST = {
 }
 
 
-def test_apps_programs(rows_file, judged):
-    (task,) = load_tasks(f"apps:train:{rows_file([APPS])}")
+def test_apps_programs(tmp_path):
+    (task,) = load_tasks(f"apps:train:{rows_file(tmp_path, [APPS])}")
     assert (task.task_id, task.entry_point, len(task.inputs)) == ("apps/train/7", None, 2)
     assert task.metadata["difficulty"] == "introductory"
     assert task.prompt.startswith('r"""\nPrint the sum')
@@ -84,8 +85,8 @@ def test_apps_programs(rows_file, judged):
     assert not judged(task, task.prompt + "print(3)").passed
 
 
-def test_apps_functions_are_methods_and_results_may_be_wrapped(rows_file, judged):
-    (task,) = load_tasks(f"apps:test:{rows_file([CALLED])}")
+def test_apps_functions_are_methods_and_results_may_be_wrapped(tmp_path):
+    (task,) = load_tasks(f"apps:test:{rows_file(tmp_path, [CALLED])}")
     assert (task.task_id, task.entry_point) == ("apps/test/8", "add")
     assert "Complete this code:\n\nclass Solution:" in task.prompt
     assert judged(task, task.prompt + task.reference).passed
@@ -93,15 +94,15 @@ def test_apps_functions_are_methods_and_results_may_be_wrapped(rows_file, judged
     assert (wrong.status, wrong.tests_passed) == ("wrong answer", 1)
 
 
-def test_taco_rows_are_numbered(rows_file, judged):
-    tasks = load_tasks(f"taco:test:{rows_file([TACO, TACO])}")
+def test_taco_rows_are_numbered(tmp_path):
+    tasks = load_tasks(f"taco:test:{rows_file(tmp_path, [TACO, TACO])}")
     assert [task.task_id for task in tasks] == ["taco/test/0", "taco/test/1"]
     assert tasks[0].metadata["difficulty"] == "medium_hard"
     assert tasks[0].metadata["platform"] == "codewars"
     assert judged(tasks[0], tasks[0].prompt + tasks[0].reference).passed
 
 
-def test_rows_without_usable_tests_are_counted(rows_file, caplog):
+def test_rows_without_usable_tests_are_counted(tmp_path, caplog):
     huge = '{"inputs": ["1"], "outputs": ["2"], "n": ' + "9" * 5000 + "}"
     keys = {"fn_name": "f", "inputs": [[{"1": 2}]], "outputs": [1]}
     rows = [
@@ -116,14 +117,16 @@ def test_rows_without_usable_tests_are_counted(rows_file, caplog):
         APPS,
     ]
     with caplog.at_level(logging.WARNING):
-        assert [task.task_id for task in load_tasks(f"apps:test:{rows_file(rows)}")] == ["apps/test/7"]
+        assert [task.task_id for task in load_tasks(f"apps:test:{rows_file(tmp_path, rows)}")] == ["apps/test/7"]
     assert "3 rows left out: no tests" in caplog.text
     assert "rows.jsonl:1)" in caplog.text
     assert len(caplog.records) == 5
 
 
-def test_solutions_may_be_missing(rows_file):
-    tasks = load_tasks(f"apps:test:{rows_file([{**APPS, 'solutions': ''}, {**APPS, 'id': 1, 'solutions': '[]'}])}")
+def test_solutions_may_be_missing(tmp_path):
+    tasks = load_tasks(
+        f"apps:test:{rows_file(tmp_path, [{**APPS, 'solutions': ''}, {**APPS, 'id': 1, 'solutions': '[]'}])}"
+    )
     assert [task.reference for task in tasks] == [None, None]
 
 
@@ -137,13 +140,13 @@ def test_solutions_may_be_missing(rows_file):
         ({"id": None}, "expected a column problem_id or id"),
     ],
 )
-def test_broken_apps_rows_are_named(changes, message, rows_file):
+def test_broken_apps_rows_are_named(changes, message, tmp_path):
     with pytest.raises(DataError, match=rf"rows\.jsonl:1: .*{message}"):
-        load_tasks(f"apps:test:{rows_file([{**APPS, **changes}])}")
+        load_tasks(f"apps:test:{rows_file(tmp_path, [{**APPS, **changes}])}")
 
 
-def test_code_contests_in_python(rows_file, judged):
-    (task,) = load_tasks(f"code-contests:valid:{rows_file([CONTEST])}")
+def test_code_contests_in_python(tmp_path):
+    (task,) = load_tasks(f"code-contests:valid:{rows_file(tmp_path, [CONTEST])}")
     assert (task.task_id, len(task.inputs), task.language) == ("code-contests/valid/0", 3, "python")
     assert task.metadata["platform"] == "codeforces"
     assert task.metadata["difficulty"] == "a"
@@ -152,26 +155,26 @@ def test_code_contests_in_python(rows_file, judged):
     assert judged(task, "print('1')").tests_passed == 1
 
 
-def test_code_contests_in_another_language(rows_file):
-    (task,) = load_tasks(f"code-contests:test-cpp:{rows_file([CONTEST])}")
+def test_code_contests_in_another_language(tmp_path):
+    (task,) = load_tasks(f"code-contests:test-cpp:{rows_file(tmp_path, [CONTEST])}")
     assert task.language == "cpp"
     assert task.prompt.startswith("/*\n")
     assert task.prompt.count("*/") == 1
     assert task.reference.startswith("#include <cstdio>")
 
 
-def test_lists_of_objects_read_alike(rows_file):
+def test_lists_of_objects_read_alike(tmp_path):
     pairs = {
         name: [dict(zip(CONTEST[name], pair, strict=True)) for pair in zip(*CONTEST[name].values(), strict=True)]
         for name in ("public_tests", "private_tests", "generated_tests", "solutions")
     }
-    first, second = load_tasks(f"code-contests:test:{rows_file([CONTEST, {**CONTEST, **pairs}])}")
+    first, second = load_tasks(f"code-contests:test:{rows_file(tmp_path, [CONTEST, {**CONTEST, **pairs}])}")
     assert (first.inputs, first.reference) == (second.inputs, second.reference)
 
 
-def test_problems_with_files_are_left_out(rows_file, caplog):
+def test_problems_with_files_are_left_out(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
-        tasks = load_tasks(f"code-contests:test:{rows_file([{**CONTEST, 'input_file': 'a.in'}, CONTEST])}")
+        tasks = load_tasks(f"code-contests:test:{rows_file(tmp_path, [{**CONTEST, 'input_file': 'a.in'}, CONTEST])}")
     assert [task.task_id for task in tasks] == ["code-contests/test/1"]
     assert "1 rows left out: it reads or writes files" in caplog.text
 
@@ -185,9 +188,9 @@ def test_problems_with_files_are_left_out(rows_file, caplog):
         ({"difficulty": 99}, "unknown 'source' 2 or 'difficulty' 99"),
     ],
 )
-def test_broken_contest_rows_are_named(changes, message, rows_file):
+def test_broken_contest_rows_are_named(changes, message, tmp_path):
     with pytest.raises(DataError, match=rf"rows\.jsonl:1: .*{message}"):
-        load_tasks(f"code-contests:test:{rows_file([{**CONTEST, **changes}])}")
+        load_tasks(f"code-contests:test:{rows_file(tmp_path, [{**CONTEST, **changes}])}")
 
 
 @pytest.mark.parametrize("name", ["apps", "taco:dev", "code-contests:test-rust", "code-contests:dev"])

@@ -4,6 +4,7 @@ import gzip
 import json
 
 import pytest
+from task_world import judged, rows_file
 
 from rewardranker.errors import DataError
 from rewardranker.tasks import load_tasks
@@ -69,7 +70,7 @@ def own_mbpp(number: int, entry_point: str, solution: str, *inputs: list, atol: 
 
 
 @pytest.mark.parametrize("row", [HUMANEVAL_HUB, HUMANEVAL_OWN])
-def test_humaneval_plus_in_both_forms(row, judged):
+def test_humaneval_plus_in_both_forms(row):
     task = humaneval_plus_task(row, "f:1")
     assert (task.task_id, task.metadata["source"]) == ("humaneval-plus/900", "humaneval-plus")
     assert judged(task, task.prompt + task.reference).passed
@@ -79,13 +80,13 @@ def test_humaneval_plus_in_both_forms(row, judged):
     assert judged(task, only_base).status == "wrong answer"
 
 
-def test_own_inputs_are_counted_one_by_one(judged):
+def test_own_inputs_are_counted_one_by_one():
     task = humaneval_plus_task(HUMANEVAL_OWN, "f:1")
     verdict = judged(task, task.prompt + "\n    return abs(a + b) / 2\n")
     assert (verdict.tests_passed, verdict.tests_total) == (2, 3)
 
 
-def test_mbpp_plus_of_the_hub(judged):
+def test_mbpp_plus_of_the_hub():
     task = mbpp_plus_task(MBPP_HUB, "f:1")
     assert task.entry_point == "root"
     assert "assert root(9) == 3" in task.prompt
@@ -93,7 +94,7 @@ def test_mbpp_plus_of_the_hub(judged):
     assert not judged(task, task.prompt + "def root(n):\n    return 3\n").passed
 
 
-def test_arguments_get_their_python_types(judged):
+def test_arguments_get_their_python_types():
     solution = "\ndef size(pairs):\n    assert all(type(p) is tuple for p in pairs)\n    return len(pairs)\n"
     task = mbpp_plus_task(own_mbpp(64, "size", solution, [[["a", 1], ["b", 2]]], [[]]), "f:1")
     assert judged(task, task.prompt + task.reference).passed
@@ -143,19 +144,19 @@ def test_arguments_of_another_shape_are_refused():
          "def plain(a):\n    return a + [0]\n", "def plain(a):\n    return a\n"),
     ],
 )  # fmt: skip
-def test_rules_of_single_tasks(row, right, wrong, judged):
+def test_rules_of_single_tasks(row, right, wrong):
     task = mbpp_plus_task(row, "f:1")
     assert judged(task, right).passed
     assert judged(task, wrong).status == "wrong answer"
 
 
-def test_a_function_called_check_is_the_programs(judged):
+def test_a_function_called_check_is_the_programs():
     task = mbpp_plus_task(own_mbpp(56, "check", "def check(n):\n    return n == 70\n", [70], [73]), "f:1")
     assert judged(task, task.prompt + task.reference).passed
     assert judged(task, "def check(n):\n    return True\n").status == "wrong answer"
 
 
-def test_any_root_of_the_polynomial_is_right(judged):
+def test_any_root_of_the_polynomial_is_right():
     row = {**HUMANEVAL_OWN, "entry_point": "find_zero", "base_input": [[[-4, 0, 1]]], "plus_input": [], "atol": 1e-4}
     row |= {"prompt": "def find_zero(xs):\n", "canonical_solution": "    return 2.0\n"}
     task = humaneval_plus_task(row, "f:1")
@@ -178,11 +179,11 @@ def test_compressed_files_are_read(tmp_path):
         ({"entry_point": None}, "column 'entry_point'"),
     ],
 )
-def test_broken_rows_are_named(changes, message, rows_file):
+def test_broken_rows_are_named(changes, message, tmp_path):
     with pytest.raises(DataError, match=rf"rows\.jsonl:1: .*{message}"):
-        load_tasks(f"humaneval-plus:{rows_file([{**HUMANEVAL_OWN, **changes}])}")
+        load_tasks(f"humaneval-plus:{rows_file(tmp_path, [{**HUMANEVAL_OWN, **changes}])}")
 
 
-def test_rows_of_another_set_are_refused(rows_file):
+def test_rows_of_another_set_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"'test' .* or 'base_input'"):
-        load_tasks(f"humaneval-plus:{rows_file([{'task_id': 'a', 'question': 'b'}])}")
+        load_tasks(f"humaneval-plus:{rows_file(tmp_path, [{'task_id': 'a', 'question': 'b'}])}")

@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+from task_world import judged, rows_file
 
 from rewardranker.errors import ConfigError, DataError
 from rewardranker.tasks import load_tasks
@@ -40,8 +41,8 @@ ACE = {
 
 
 @pytest.mark.parametrize("variant", ["complete", "instruct", "hard-complete", "hard-instruct"])
-def test_bigcodebench_is_decided_by_its_unittest_class(variant, rows_file, judged):
-    (task,) = load_tasks(f"bigcodebench:{variant}:{rows_file([BIG])}")
+def test_bigcodebench_is_decided_by_its_unittest_class(variant, tmp_path):
+    (task,) = load_tasks(f"bigcodebench:{variant}:{rows_file(tmp_path, [BIG])}")
     assert task.task_id == f"bigcodebench-{variant}/900"
     assert task.metadata["libraries"] == "re collections"
     verdict = judged(task, task.prompt + task.reference)
@@ -54,9 +55,9 @@ def test_bigcodebench_is_decided_by_its_unittest_class(variant, rows_file, judge
     ("changes", "message"),
     [({"libs": "re"}, "'libs': expected the text of a list"), ({"test": None}, "column 'test'")],
 )
-def test_broken_bigcodebench_rows_are_named(changes, message, rows_file):
+def test_broken_bigcodebench_rows_are_named(changes, message, tmp_path):
     with pytest.raises(DataError, match=rf"rows\.jsonl:1: .*{message}"):
-        load_tasks(f"bigcodebench:complete:{rows_file([{**BIG, **changes}])}")
+        load_tasks(f"bigcodebench:complete:{rows_file(tmp_path, [{**BIG, **changes}])}")
 
 
 def test_bigcodebench_needs_a_prompt_style():
@@ -64,8 +65,8 @@ def test_bigcodebench_needs_a_prompt_style():
         load_tasks("bigcodebench")
 
 
-def test_acecode_tasks(rows_file, judged):
-    (task,) = load_tasks(f"acecode:{rows_file([ACE])}")
+def test_acecode_tasks(tmp_path):
+    (task,) = load_tasks(f"acecode:{rows_file(tmp_path, [ACE])}")
     assert (task.task_id, task.entry_point) == ("acecode/oss_900", "double")
     assert "called double" in task.prompt
     assert task.metadata["origin"] == "oss"
@@ -73,7 +74,7 @@ def test_acecode_tasks(rows_file, judged):
     assert judged(task, "def double(x): return 4").tests_passed == 1
 
 
-def test_acecode_rows_that_can_not_be_used_are_counted(rows_file, caplog):
+def test_acecode_rows_that_can_not_be_used_are_counted(tmp_path, caplog):
     rows = [
         {**ACE, "id": "a", "test_cases": []},
         {**ACE, "id": "b", "test_cases": ["assert double(1) == 2", "assert double("]},
@@ -81,13 +82,13 @@ def test_acecode_rows_that_can_not_be_used_are_counted(rows_file, caplog):
         {**ACE, "inferences": []},
     ]
     with caplog.at_level(logging.WARNING):
-        (task,) = load_tasks(f"acecode:{rows_file(rows)}")
+        (task,) = load_tasks(f"acecode:{rows_file(tmp_path, rows)}")
     assert task.reference is None
     assert "1 rows left out: no tests" in caplog.text
     assert "2 rows left out: a test does not parse, or calls no function" in caplog.text
 
 
-def test_broken_acecode_rows_are_named(rows_file):
-    file = rows_file([{**ACE, "inferences": [{"pass_rate": 1.0}]}])
+def test_broken_acecode_rows_are_named(tmp_path):
+    file = rows_file(tmp_path, [{**ACE, "inferences": [{"pass_rate": 1.0}]}])
     with pytest.raises(DataError, match=r"rows\.jsonl:1: column 'inferences'\[0\]: column 'completion' is missing"):
         load_tasks(f"acecode:{file}")

@@ -6,6 +6,7 @@ import pickle
 import zlib
 
 import pytest
+from task_world import judged, rows_file
 
 from rewardranker.errors import ConfigError, DataError
 from rewardranker.sources import HubSet
@@ -47,8 +48,8 @@ FUNCTIONAL = {
 }
 
 
-def test_programs_are_judged_by_all_their_tests(rows_file, judged):
-    (task,) = load_tasks(f"livecodebench:v1:{rows_file([STDIN])}")
+def test_programs_are_judged_by_all_their_tests(tmp_path):
+    (task,) = load_tasks(f"livecodebench:v1:{rows_file(tmp_path, [STDIN])}")
     assert (task.task_id, task.entry_point, len(task.inputs)) == ("livecodebench/abc900_a", None, 2)
     assert task.metadata["date"] == "2024-08-10"
     assert task.metadata["difficulty"] == "easy"
@@ -59,8 +60,8 @@ def test_programs_are_judged_by_all_their_tests(rows_file, judged):
     assert (whole.status, whole.tests_passed) == ("wrong answer", 1)
 
 
-def test_functions_are_methods_of_solution(rows_file, judged):
-    (task,) = load_tasks(f"livecodebench:v1:{rows_file([FUNCTIONAL])}")
+def test_functions_are_methods_of_solution(tmp_path):
+    (task,) = load_tasks(f"livecodebench:v1:{rows_file(tmp_path, [FUNCTIONAL])}")
     assert task.entry_point == "halve"
     assert "def halve(self, numbers" in task.prompt
     solution = "class Solution:\n    def halve(self, numbers, by):\n        return [n // by for n in numbers]\n"
@@ -77,14 +78,14 @@ def test_functions_are_methods_of_solution(rows_file, judged):
         ("@..2024-09-01", ["abc900_a", "3900"]),
     ],
 )
-def test_days_of_contests(variant, ids, rows_file):
-    tasks = load_tasks(f"livecodebench:{variant}:{rows_file([STDIN, FUNCTIONAL])}")
+def test_days_of_contests(variant, ids, tmp_path):
+    tasks = load_tasks(f"livecodebench:{variant}:{rows_file(tmp_path, [STDIN, FUNCTIONAL])}")
     assert [task.task_id.removeprefix("livecodebench/") for task in tasks] == ids
 
 
-def test_days_without_a_contest_are_told(rows_file):
+def test_days_without_a_contest_are_told(tmp_path):
     with pytest.raises(DataError, match="no contest between 2025-01-01 and today"):
-        load_tasks(f"livecodebench:@2025-01-01..:{rows_file([STDIN])}")
+        load_tasks(f"livecodebench:@2025-01-01..:{rows_file(tmp_path, [STDIN])}")
 
 
 @pytest.mark.parametrize(
@@ -126,6 +127,6 @@ def test_unknown_releases_and_days_are_refused(variant):
         ({"difficulty": None}, "column 'difficulty'"),
     ],
 )
-def test_broken_rows_are_named(changes, message, rows_file):
+def test_broken_rows_are_named(changes, message, tmp_path):
     with pytest.raises(DataError, match=rf"rows\.jsonl:1: .*{message}"):
-        load_tasks(f"livecodebench:v1:{rows_file([{**STDIN, **changes}])}")
+        load_tasks(f"livecodebench:v1:{rows_file(tmp_path, [{**STDIN, **changes}])}")

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from task_world import judged, rows_file
 
 from rewardranker.config import JudgeOptions
 from rewardranker.errors import ConfigError, DataError
@@ -44,7 +45,7 @@ def test_every_language_of_the_reference_data_is_read(code):
 
 
 @needs_data
-def test_python_rows_follow_openais_schema(judged):
+def test_python_rows_follow_openais_schema():
     tasks = load_tasks(f"multipl-e:humaneval-py:{DATA / 'humaneval-python.jsonl'}")
     assert len(tasks) == 164
     for task in tasks[:8]:
@@ -56,8 +57,8 @@ def test_names_of_languages_are_the_judges():
     assert {language.code: language.name for language in JUDGED} == LANGUAGES
 
 
-def test_a_row_is_decided_by_its_tests(rows_file):
-    (task,) = load_tasks(f"multipl-e:mbpp-sh:{rows_file([ROW])}")
+def test_a_row_is_decided_by_its_tests(tmp_path):
+    (task,) = load_tasks(f"multipl-e:mbpp-sh:{rows_file(tmp_path, [ROW])}")
     assert (task.task_id, task.language, task.entry_point) == ("multipl-e/mbpp-sh/mbpp_900_halve", "bash", "halve")
     right, wrong = (task.prompt + f"\n    echo $(($1 / {n}))" for n in (2, 3))
     with ProgramJudge(JudgeOptions(timeout=5), workers=1) as judge:
@@ -87,8 +88,8 @@ def test_a_row_of_another_language_is_refused():
         multipl_e_task(ROW, "f:1", "mbpp", "cpp")
 
 
-def test_a_missing_column_is_named_with_its_place(rows_file):
-    file = rows_file([{key: value for key, value in ROW.items() if key != "stop_tokens"}])
+def test_a_missing_column_is_named_with_its_place(tmp_path):
+    file = rows_file(tmp_path, [{key: value for key, value in ROW.items() if key != "stop_tokens"}])
     with pytest.raises(DataError, match=r"rows\.jsonl:1: column 'stop_tokens' is missing"):
         load_tasks(f"multipl-e:mbpp-sh:{file}")
 

@@ -1,6 +1,7 @@
 """Files of rows with any columns become tasks when the user says which column is what."""
 
 import pytest
+from task_world import judged, rows_file
 
 from rewardranker.errors import ConfigError, DataError
 from rewardranker.tasks import load_tasks
@@ -17,8 +18,8 @@ ROW = {
 }
 
 
-def test_stated_columns_become_fields(rows_file, judged):
-    file = rows_file([ROW, ROW])
+def test_stated_columns_become_fields(tmp_path):
+    file = rows_file(tmp_path, [ROW, ROW])
     first, second = load_tasks(f"rows:prompt=question,tests=test_cases,reference=answer:{file}")
     assert (first.task_id, second.task_id) == ("rows/0", "rows/1")
     assert first.entry_point == "double"  # a column with a field's name
@@ -26,7 +27,7 @@ def test_stated_columns_become_fields(rows_file, judged):
     assert judged(first, first.prompt + first.reference).passed
 
 
-def test_inputs_are_pairs(rows_file):
+def test_inputs_are_pairs(tmp_path):
     row = {
         "id": "a",
         "prompt": "Add.",
@@ -34,7 +35,7 @@ def test_inputs_are_pairs(rows_file):
         "metadata": {"source": "mine"},
         "k": "v",
     }
-    (task,) = load_tasks(f"rows:task_id=id,inputs=io:{rows_file([row])}")
+    (task,) = load_tasks(f"rows:task_id=id,inputs=io:{rows_file(tmp_path, [row])}")
     assert (task.task_id, task.inputs) == ("a", (StdioTest("1 2", "3"),))
     assert task.metadata == {"k": "v", "source": "mine"}
 
@@ -47,9 +48,9 @@ def test_inputs_are_pairs(rows_file):
         ("tests=test_cases", "column 'prompt' is missing"),
     ],
 )
-def test_wrong_columns_are_named(columns, message, rows_file):
+def test_wrong_columns_are_named(columns, message, tmp_path):
     with pytest.raises(DataError, match=rf"rows\.jsonl:1: {message}"):
-        load_tasks(f"rows:{columns}:{rows_file([ROW])}")
+        load_tasks(f"rows:{columns}:{rows_file(tmp_path, [ROW])}")
 
 
 @pytest.mark.parametrize(
