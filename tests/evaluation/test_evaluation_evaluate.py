@@ -113,6 +113,13 @@ def test_costs_grow_with_n_and_come_from_the_ranker_where_it_tells_them() -> Non
     assert [(cost.ranker, cost.samples) for cost in found.costs] == [("told", 240), ("timed", 240)]
 
 
+def test_costs_that_nobody_measured_are_not_said_to_be_none() -> None:
+    rankings = Fixed("given", GOOD).rank([(task, SAMPLES[:6]) for task in TASKS])
+    found = evaluate(TASKS, SAMPLES, VERDICTS, [Ranked("given", rankings)], OPTIONS)
+    assert {row.seconds for row in found.rows if row.ranker == "given"} == {None}
+    assert "| given | 21 | - | - | - |" in found.to_markdown()
+
+
 def test_samples_without_tokens_have_no_cost_in_tokens() -> None:
     samples = [replace(sample, token_ids=()) for sample in SAMPLES]
     found = evaluate(TASKS, samples, VERDICTS, [Fixed("good", GOOD)], OPTIONS)

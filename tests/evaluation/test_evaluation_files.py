@@ -1,5 +1,7 @@
 """Files of records: what is broken is told with its place, and infinite scores survive."""
 
+import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,11 +58,21 @@ def test_rankings_of_several_rankers_come_back_with_their_infinities(tmp_path: P
     assert read_rankings(path) == {"a": [rankings[0], rankings[2]], "b": [rankings[1]]}
 
 
+def test_infinities_are_the_largest_number_in_the_file(tmp_path: Path) -> None:
+    """So that every reader of JSON reads it, and ranks alike."""
+    path = tmp_path / "rankings.jsonl"
+    write_rankings(path, [Ranking("t", "a", (0, 1, 2), (float("-inf"), -1e300, float("inf")))])
+    assert json.loads(path.read_text())["scores"] == [-sys.float_info.max, -1e300, sys.float_info.max]
+
+
 @pytest.mark.parametrize(
     ("score", "message"),
-    [('"nan"', "has a score 'nan' of 'a'"), ('"high"', "has a score 'high'"), ("NaN", "expected a finite number"),
-     ("null", "scores")],
-)  # fmt: skip
+    [
+        ("NaN", r"rankings.jsonl: a score of 'a' for task 't' is NaN"),
+        ("null", r"rankings.jsonl:1: column 'scores'\[0\]: expected float"),
+        ('"high"', r"rankings.jsonl:1: column 'scores'\[0\]: expected float"),
+    ],
+)
 def test_scores_that_are_no_numbers_are_refused(score: str, message: str, tmp_path: Path) -> None:
     path = tmp_path / "rankings.jsonl"
     path.write_text(f'{{"task_id": "t", "ranker": "a", "sample_ids": [0], "scores": [{score}]}}\n')

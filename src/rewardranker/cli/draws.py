@@ -62,14 +62,18 @@ def copy(run: RunDirectory, folder: str, records: Records | None) -> None:
             run.stage(f"copy {folder} {name}", partial(_written, write_records, output, column))
 
 
-def judged(run: RunDirectory, recipe: Recipe, tasks: Sequence[Task], folder: str) -> Records | None:
-    """The samples of a folder with their verdicts, which are judged if they are not there; None without samples."""
+def judged(
+    run: RunDirectory, recipe: Recipe, tasks: Sequence[Task], folder: str, given: Records | None
+) -> Records | None:
+    """The samples given, or drawn into a folder, with their verdicts, given or judged; None without samples."""
     from rewardranker.execution.opening import open_judge
     from rewardranker.execution.records import judge_to_file
     from rewardranker.progress import Progress
     from rewardranker.runs import read_records
     from rewardranker.types import Sample, Verdict
 
+    if given and given[1]:
+        return given
     samples, verdicts = run.path / folder / "samples.jsonl", run.path / folder / "verdicts.jsonl"
     if not samples.exists():
         return None
@@ -78,9 +82,8 @@ def judged(run: RunDirectory, recipe: Recipe, tasks: Sequence[Task], folder: str
         with open_judge(recipe.judge, recipe.launch.judge_workers) as judge:
             return judge_to_file(tasks, samples, verdicts, judge, progress=Progress())
 
-    if not run.stage_is_done(f"copy {folder} verdicts"):
-        run.stage(f"judge {folder}", work)
-    return list(read_records(samples, Sample)), list(read_records(verdicts, Verdict))
+    run.stage(f"judge {folder}", work)
+    return given[0] if given else list(read_records(samples, Sample)), list(read_records(verdicts, Verdict))
 
 
 def _written(write: Any, output: Path, records: Sequence[object]) -> dict[str, int]:

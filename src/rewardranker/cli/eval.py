@@ -122,10 +122,11 @@ def command(
             draws.sample(run, recipe, tasks, model)
         draws.copy(run, ".", given)
         draws.copy(run, "greedy", decoded)
-        given, decoded = draws.judged(run, recipe, tasks, "."), draws.judged(run, recipe, tasks, "greedy")
-        assert given is not None, "there are samples, or a model draws them"
+        drawn = draws.judged(run, recipe, tasks, ".", given)
+        decoded = draws.judged(run, recipe, tasks, "greedy", decoded)
+        assert drawn is not None, "there are samples, or a model draws them"
         choice = _Choice(wanted, evidence, rankings, baselines, n, by, against, drop_incomplete)
-        found = _measure(run, recipe, tasks, given, decoded, choice)
+        found = _measure(run, recipe, tasks, drawn, decoded, choice)
         write_evaluation(found, output)
     click.echo(found.to_markdown(), nl=False)
     click.echo(f"\nwritten: {output}")
@@ -154,9 +155,8 @@ def _measure(
     choice: _Choice,
 ) -> Evaluation:
     """Run the rankers and compute all figures."""
-    from rewardranker.evaluation import GREEDY, MEAN, against, collect, evaluate, read_evaluation
+    from rewardranker.evaluation import GREEDY, MEAN, against, collect, evaluate, read_evaluation, write_rankings
     from rewardranker.evaluation.groups import BY
-    from rewardranker.preference import canonical_program
 
     samples, verdicts = drawn
     others = [read_evaluation(path) for path in choice.against]  # a wrong path is told before rankers run
@@ -169,7 +169,7 @@ def _measure(
     )
     found_rankings = ranked.run_all(run, recipe, tasks, drawn, wanted, choice.evidence)
     found_rankings += [one for path in choice.rankings for one in _read(path)]
-    languages = {task.task_id: task.language for task in tasks}
+    write_rankings(run.path / "rankings.jsonl", (ranking for one in found_rankings for ranking in one.rankings))
     names = [one.name for one in found_rankings]
     likely = [name for name in ("mean-logprob", "logprob") if name in names]
     found = evaluate(
@@ -181,7 +181,7 @@ def _measure(
         baselines=choice.baselines or (MEAN, *[GREEDY] * bool(greedy), *likely),
         greedy=greedy,
         by=(*BY, *choice.by),
-        key=lambda sample: canonical_program(sample.program, languages[sample.task_id]),
+        key=lambda sample: sample.program.strip(),  # normalising 200,000 programs would take most of a minute
         drop_incomplete=drop_incomplete,
     )
     compared = tuple(

@@ -61,7 +61,7 @@ def _run(
 ) -> Ranked:
     from rewardranker.evaluation import Ranked, read_rankings, run_ranker, write_rankings
 
-    path = run.path / "rankings" / f"{wanted.file}.jsonl"
+    path = run.path / "ranked" / f"{wanted.file}.jsonl"
     samples, verdicts = records
     candidates = common.group_samples(tasks, samples)
     state = _state(wanted, evidence)

@@ -37,21 +37,22 @@ def difference_between(
 
 
 def against(first: Evaluation, second: Evaluation, options: EvaluationOptions, path: str = "") -> Against:
-    """What `first` has over `second`, for every ranker that both have at best of `options.n`.
+    """What `first` has over `second`, for every ranker that both have, at best of `options.n`.
 
     Raises:
-        DataError: the evaluations are of other tasks, or have no ranker at this n in common.
+        DataError: the evaluations are of other tasks, or `second` has no best of this n.
     """
     order = matched(first, second)
-    pairs = []
-    for ranker in dict.fromkeys(found.ranker for found in first.per_task):
-        try:
-            ours, theirs = first.figures(ranker, options.n), second.figures(ranker, options.n)
-        except DataError:
-            continue
-        pairs.append((ranker, ranker, np.array(ours), np.array(theirs)[order]))
-    if not pairs:
-        raise DataError(f"{path or 'the other evaluation'} has no ranker at n = {options.n} that this one has too")
+    if options.n not in second.ns:
+        raise DataError(
+            f"{path or 'the other evaluation'} has no best of {options.n}, only of {second.ns}: ask for one"
+        )
+    theirs = {found.ranker for found in second.per_task}
+    common = [name for name in dict.fromkeys(found.ranker for found in first.per_task) if name in theirs]
+    pairs = [
+        (name, name, np.array(first.figures(name, options.n)), np.array(second.figures(name, options.n))[order])
+        for name in common
+    ]
     return Against(path, second.model, first.tasks, compare_columns(pairs, first.problems, options))
 
 

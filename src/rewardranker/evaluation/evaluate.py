@@ -53,15 +53,15 @@ class Ranks(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """Rankings made elsewhere, with what they cost."""
+    """Rankings made elsewhere, with what they cost; None where that is not known."""
 
     name: str
     rankings: Sequence[Ranking]
-    seconds: float = 0.0
+    seconds: float | None = None
     """Scoring."""
-    programs: int = 0
+    programs: int | None = None
     """Executed to choose."""
-    execution_seconds: float = 0.0
+    execution_seconds: float | None = None
     """In which those ran, summed over programs."""
 
 
@@ -72,7 +72,7 @@ def run_ranker(ranker: Ranks, candidates: Sequence[tuple[Task, Sequence[Sample]]
     seconds = time.perf_counter() - start
     cost = getattr(ranker, "cost", None)
     if cost is None:
-        return Ranked(ranker.name, rankings, seconds)
+        return Ranked(ranker.name, rankings, seconds, 0, 0.0)
     return Ranked(ranker.name, rankings, float(cost.seconds), int(cost.programs), float(cost.execution_seconds))
 
 
@@ -86,10 +86,10 @@ class Curve:
     """Shape [tasks, len(ns)]."""
     tokens: float | None
     """Sampled for each program."""
-    seconds: float = 0.0
-    programs: float = 0.0
-    execution_seconds: float = 0.0
-    """Cost of choosing, for each program that is chosen from."""
+    seconds: float | None = 0.0
+    programs: float | None = 0.0
+    execution_seconds: float | None = 0.0
+    """Cost of choosing, for each program that is chosen from; None where it is not known."""
 
     def at(self, n: int) -> Floats:
         """Shape [tasks]; what answers with one program does so for every n."""
@@ -214,7 +214,8 @@ def _check_names(names: Sequence[str], baselines: Sequence[str], greedy: bool) -
 
 def _ranker(outcomes: Outcomes, ranked: Ranked, scores: Floats, ns: Sequence[int], tokens: float | None) -> Curve:
     values = outcomes.per_task(lambda s, p: best_of_curve(s, p, ns), scores, outcomes.passed)
-    costs = [cost / _scored(ranked) for cost in (ranked.seconds, ranked.programs, ranked.execution_seconds)]
+    whole = (ranked.seconds, ranked.programs, ranked.execution_seconds)
+    costs = [None if cost is None else cost / _scored(ranked) for cost in whole]
     return Curve(ranked.name, tuple(ns), values, tokens, *costs)
 
 
@@ -224,7 +225,7 @@ def _scored(ranked: Ranked) -> int:
 
 def _oracle(outcomes: Outcomes, ns: Sequence[int], tokens: float | None) -> Curve:
     values = outcomes.per_task(lambda p: np.stack([pass_at_k(p, n) for n in ns], axis=1), outcomes.passed)
-    return Curve(ORACLE, tuple(ns), values, tokens, programs=1.0)
+    return Curve(ORACLE, tuple(ns), values, tokens, programs=1.0, execution_seconds=None)
 
 
 def _greedy(outcomes: Outcomes, samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> Curve:
@@ -266,13 +267,17 @@ def _rows(curves: Sequence[Curve], bootstrap: Bootstrap) -> tuple[Row, ...]:
                     mean=interval.mean,
                     low=interval.low,
                     high=interval.high,
-                    tokens=None if curve.tokens is None else n * curve.tokens,
-                    seconds=n * curve.seconds,
-                    programs=n * curve.programs,
-                    execution_seconds=n * curve.execution_seconds,
+                    tokens=_times(n, curve.tokens),
+                    seconds=_times(n, curve.seconds),
+                    programs=_times(n, curve.programs),
+                    execution_seconds=_times(n, curve.execution_seconds),
                 )
             )
     return tuple(rows)
+
+
+def _times(n: int, cost: float | None) -> float | None:
+    return None if cost is None else n * cost
 
 
 def _differences(

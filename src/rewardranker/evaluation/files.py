@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,6 +14,7 @@ from rewardranker.runs import read_records, write_records
 from rewardranker.types import Ranking
 
 T = TypeVar("T")
+LARGEST = sys.float_info.max
 
 
 def read_all(path: str | Path, cls: type[T]) -> list[T]:
@@ -37,44 +39,31 @@ def read_all(path: str | Path, cls: type[T]) -> list[T]:
 
 
 def read_rankings(path: str | Path) -> dict[str, list[Ranking]]:
-    """The rankings of a file, by ranker. JSON has no infinities: such a score is the text "inf" or "-inf".
+    """The rankings of a file, by ranker; the largest float64, up or down, is read as an infinity (`write_rankings`).
 
     Raises:
-        DataError: as `read_all`.
+        DataError: as `read_all`, or a score is NaN.
     """
     by_ranker: dict[str, list[Ranking]] = {}
-    for row in read_all(path, _Row):
-        scores = []
-        for score in row.scores:
-            if isinstance(score, str) and score not in ("inf", "-inf"):
-                raise DataError(
-                    f"{path}: task '{row.task_id}' has a score {score!r} of '{row.ranker}': expected a number, or "
-                    'the text "inf" or "-inf"'
-                )
-            scores.append(float(score))
-        ranking = Ranking(row.task_id, row.ranker, row.sample_ids, tuple(scores))
-        by_ranker.setdefault(row.ranker, []).append(ranking)
+    for ranking in read_all(path, Ranking):
+        if any(map(math.isnan, ranking.scores)):
+            raise DataError(f"{path}: a score of '{ranking.ranker}' for task '{ranking.task_id}' is NaN: rank it again")
+        if any(abs(score) >= LARGEST for score in ranking.scores):
+            scores = (math.copysign(math.inf, s) if abs(s) >= LARGEST else s for s in ranking.scores)
+            ranking = replace(ranking, scores=tuple(scores))
+        by_ranker.setdefault(ranking.ranker, []).append(ranking)
     return by_ranker
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """A ranking as it is in a file."""
-
-    task_id: str
-    ranker: str
-    sample_ids: tuple[int, ...]
-    scores: tuple[float | str, ...]
-
-
 def write_rankings(path: str | Path, rankings: Iterable[Ranking]) -> int:
-    """Write rankings that `read_rankings` reads. Returns how many."""
-    return write_records(path, (_row(ranking) for ranking in rankings))
+    """Write rankings, infinite scores as the largest float64, since JSON has no infinities. Returns how many."""
+    return write_records(path, map(_finite, rankings))
 
 
-def _row(ranking: Ranking) -> _Row:
-    scores = tuple(score if math.isfinite(score) else str(score) for score in ranking.scores)
-    return _Row(ranking.task_id, ranking.ranker, ranking.sample_ids, scores)
+def _finite(ranking: Ranking) -> Ranking:
+    if all(map(math.isfinite, ranking.scores)):
+        return ranking
+    return replace(ranking, scores=tuple(min(max(score, -LARGEST), LARGEST) for score in ranking.scores))
 
 
 def _cut_off_line(path: Path) -> int | None:

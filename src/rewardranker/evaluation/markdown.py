@@ -92,7 +92,8 @@ def _costs(evaluation: Evaluation) -> str:
     lines = []
     for row in rows:
         tokens = "-" if row.tokens is None else f"{row.tokens:.0f}"
-        lines.append([row.ranker, tokens, *(f"{v:.3g}" for v in (row.seconds, row.programs, row.execution_seconds))])
+        others = (row.seconds, row.programs, row.execution_seconds)
+        lines.append([row.ranker, tokens, *("-" if cost is None else f"{cost:.3g}" for cost in others)])
     heads = ("tokens sampled", "seconds scoring", "programs executed", "seconds executing")
     return _table([f"cost a task, n = {evaluation.n}", *heads], lines)
 
@@ -106,7 +107,8 @@ def _table(heads: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 def _percent(figure: Row | GroupRow | Comparison, sign: bool = False) -> str:
     form = "+.1f" if sign else ".1f"
-    return f"{100 * figure.mean:{form}} [{100 * figure.low:{form}}, {100 * figure.high:{form}}]"
+    mean, low, high = (f"{round(100 * v, 1) + 0.0:{form}}" for v in (figure.mean, figure.low, figure.high))  # no -0.0
+    return f"{mean} [{low}, {high}]"
 
 
 def _share(interval: Interval | None) -> str:

@@ -35,12 +35,12 @@ class Row:
     high: float
     tokens: float | None = None
     """Tokens sampled; null where the samples don't carry their tokens."""
-    seconds: float = 0.0
+    seconds: float | None = None
     """Spent scoring."""
-    programs: float = 0.0
+    programs: float | None = None
     """Programs executed to choose. Verdicts don't count, but for the oracle, which chooses by them."""
-    execution_seconds: float = 0.0
-    """Time in which those ran, summed over programs."""
+    execution_seconds: float | None = None
+    """Time in which those ran, summed over programs. Null stands for a cost that was not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +84,10 @@ class Cost:
     ranker: str
     samples: int
     """Number of samples scored."""
-    seconds: float
-    programs: int
-    execution_seconds: float
+    seconds: float | None
+    programs: int | None
+    execution_seconds: float | None
+    """Null where they were not measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,8 @@ class Evaluation:
     """The problem of each task: tasks with equal ones are drawn together."""
     per_task: tuple[TaskFigures, ...]
     distinct: float | None = None
-    """Expected number of distinct programs among `n` samples; null where programs were not compared."""
+    """Expected number of distinct programs among `n` samples; null where they were not compared. `rewardranker eval`
+    compares texts, but for space around them."""
     dropped: tuple[str, ...] = ()
     """Tasks left out of every figure for having too few samples."""
     notes: tuple[str, ...] = ()
