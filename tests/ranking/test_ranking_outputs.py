@@ -82,6 +82,14 @@ def test_srank_ranks_by_outputs_and_generated_tests() -> None:
     assert ranker.cost.execution_seconds == pytest.approx(6 * 0.25 + 6)
 
 
+def test_srank_counts_equal_programs_once() -> None:
+    copies = [Sample("t", 0, "", "", "same"), SAMPLES[2], Sample("t", 1, "", "", "same")]
+    tests = [GeneratedTests("t", ("assert f(1) == 2",), (1,))]
+    verdicts = [Verdict("t", n, False, "wrong answer", tests_total=1, outcomes="1") for n in range(3)]
+    scores = list(SRank(TABLE, TestOutcomes(tests, verdicts)).rank([(TASK, copies)])[0].scores)
+    assert scores == pytest.approx([0.75, 0.75, 0.75])  # two clusters of one program each that agree on f(1)
+
+
 def test_order_of_programs_and_inputs_does_not_matter() -> None:
     values = RNG.integers(-2, 3, (11, 4))
     programs, calls = RNG.permutation(11), RNG.permutation(4)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from rewardranker.errors import DataError
-from rewardranker.ranking import fit_weight
+from rewardranker.ranking import Precomputed, Weighted, fit_weight, fit_weights
+from rewardranker.types import Sample, Task
 
 RNG = np.random.default_rng(0)
 PASSED = RNG.random((300, 8)) < 0.5
@@ -50,3 +51,42 @@ def test_broken_arrays_are_refused() -> None:
         fit_weight(broken, B, PASSED)
     with pytest.raises(DataError, match="at least one weight"):
         fit_weight(A, B, PASSED, ())
+
+
+def test_several_weights_leave_out_noise_and_use_signal() -> None:
+    noise = RNG.normal(size=A.shape)
+    weights, rate = fit_weights({"a": A, "noise": noise, "b": B}, PASSED)
+    alone = fit_weights({"a": A}, PASSED)[1]
+    assert weights["a"] == 1
+    assert weights["b"] > 0.3
+    assert weights["noise"] < weights["b"] / 2
+    assert rate > alone + 0.05
+
+
+def test_fitted_weights_are_those_of_a_weighted_ranker() -> None:
+    """The rate is what the sum of standardised scores gives, whatever the units of the parts."""
+    weights, rate = fit_weights({"a": 100 * A, "b": B + 7}, PASSED)
+    parts = {}
+    for name, array in {"a": A, "b": B}.items():
+        scores = {(f"t{i}", j): array[i, j] for i in range(300) for j in range(8)}
+        parts[Precomputed(name, scores)] = weights[name]
+    candidates = [(Task(f"t{i}", ""), [Sample(f"t{i}", j, "", "", "") for j in range(8)]) for i in range(300)]
+    rankings = Weighted(parts, standardise=True).rank(candidates)
+    top = [int(np.argmax(ranking.scores)) for ranking in rankings]
+    assert rate == pytest.approx(PASSED[np.arange(300), top].mean())
+
+
+def test_no_single_change_of_a_fitted_weight_helps() -> None:
+    scores = {"a": A, "b": B, "c": PASSED + 2 * RNG.normal(size=A.shape)}
+    weights, rate = fit_weights(scores, PASSED, (0.0, 0.5, 1.0))
+    rows = {n: (s - s.mean(axis=1, keepdims=True)) / s.std(axis=1, keepdims=True) for n, s in scores.items()}
+    for name in ("b", "c"):
+        for weight in (0.0, 0.5, 1.0):
+            changed = weights | {name: weight}
+            total = sum(changed[n] * rows[n] for n in rows)
+            assert PASSED[np.arange(300), total.argmax(axis=1)].mean() <= rate + 1e-9
+
+
+def test_no_ranker_is_refused() -> None:
+    with pytest.raises(DataError, match="at least one ranker"):
+        fit_weights({}, PASSED)

@@ -30,7 +30,7 @@ from rewardranker.ranking.rankers import (
 )
 from rewardranker.ranking.shown_tests import first_test, given_calls
 from rewardranker.ranking.specs import Sources, check_spec, make_ranker, ranker_names
-from rewardranker.ranking.weights import GRID, fit_weight
+from rewardranker.ranking.weights import GRID, fit_weight, fit_weights
 
 __all__ = [
     "B4",
@@ -71,6 +71,7 @@ __all__ = [
     "extract_tests",
     "first_test",
     "fit_weight",
+    "fit_weights",
     "given_calls",
     "groups_with_outcomes",
     "lever_scores",

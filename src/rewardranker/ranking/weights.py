@@ -1,13 +1,17 @@
-"""Fits the weight with which a second score is added to a first, on tasks that no final figure is measured on."""
+"""Fits the weights with which scores are added, on tasks that no final figure is measured on.
+
+Not guaranteed: that the tasks are others than those measured later; whoever calls has to see to it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rewardranker.errors import DataError
+from rewardranker.ranking.rankers import standardised
 
 GRID = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0)
 
@@ -47,6 +51,44 @@ def fit_weight(
     best = max(row["pass_rate"] for row in table)
     # Sums of shares differ in their last bits between weights; a difference below one task in a billion is a tie.
     return min((r["weight"] for r in table if r["pass_rate"] >= best - 1e-9), key=lambda w: (abs(w), w)), table
+
+
+def fit_weights(
+    scores: Mapping[str, NDArray[np.float64]],
+    passed: NDArray[np.bool_],
+    grid: Sequence[float] = GRID,
+    sweeps: int = 5,
+) -> tuple[dict[str, float], float]:
+    """Weights for the sum of several rankers' scores, standardised within each task as `Weighted` and specs do.
+
+    The first ranker has weight 1; the others begin at 0 and are fitted one after the other by `fit_weight`, the rest
+    held, until a sweep changes nothing. That climbs to a place where no single change helps, not surely the best one.
+
+    Args:
+        scores: by ranker, each of shape [tasks, n].
+        passed: shape [tasks, n].
+        sweeps: at most so many.
+
+    Returns:
+        A weight for each ranker, and the share of tasks whose top sample passes under them.
+
+    Raises:
+        DataError: as `fit_weight`, or no ranker.
+    """
+    if not scores:
+        raise DataError("fit_weights needs the scores of at least one ranker")
+    arrays = {name: np.asarray(array, np.float64) for name, array in scores.items()}
+    rows = {name: np.array([standardised(row) for row in array]) for name, array in arrays.items()}
+    weights = {name: float(name == next(iter(scores))) for name in scores}
+    for _ in range(sweeps):
+        before = dict(weights)
+        for name in list(scores)[1:]:
+            others = sum(w * rows[other] for other, w in weights.items() if other != name and w)
+            weights[name] = fit_weight(np.asarray(others), rows[name], passed, grid)[0]
+        if weights == before:
+            break
+    total = np.asarray(sum(w * rows[name] for name, w in weights.items() if w))
+    return weights, fit_weight(total, np.zeros_like(total), passed, (0.0,))[1][0]["pass_rate"]
 
 
 def _top_pass_rate(a: NDArray[np.float64], b: NDArray[np.float64], passed: NDArray[np.bool_], weight: float) -> float:
