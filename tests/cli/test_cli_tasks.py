@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rewardranker.cli import main
+from rewardranker.preference import read_groups
 from rewardranker.runs import read_records, write_records
 from rewardranker.tasks import BENCHMARKS
 from rewardranker.types import Task
@@ -61,6 +62,15 @@ def test_a_set_of_which_nothing_is_left_is_not_written(folder, capsys):
     assert "none of the 2 tasks of train.jsonl is left" in capsys.readouterr().err
     assert Path("r.json").exists()
     assert not Path("kept.jsonl").exists()
+
+
+def test_a_preference_set_becomes_groups(folder, capsys):
+    row = {"id": 1, "prompt": "Say.", "chosen": "a", "rejected": "b", "subset": "hep-go"}
+    Path("pairs.jsonl").write_text(json.dumps(row) + "\n")
+    assert main(["tasks", "rewardbench:hep:pairs.jsonl", "--preferences", "--output", "groups.jsonl"]) == 0
+    assert "1 groups, 1 pairs" in capsys.readouterr().out
+    (group,) = read_groups("groups.jsonl")
+    assert group.task_id == "rewardbench/hep-go/1"
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,8 @@ SHOWN = 10
     help="Find these evaluation tasks among the tasks; `--output` then writes the others. May be given again.",
 )
 @click.option("--report", type=common.PathOption, help="Write what `--against` found: .json, or else as text.")
-@click.option("--list", "listed", is_flag=True, help="Names of all benchmarks.")
+@click.option("--preferences", is_flag=True, help="NAME is a preference set: write its groups, for `reward`.")
+@click.option("--list", "listed", is_flag=True, help="Names of all benchmarks and preference sets.")
 def command(
     name: str | None,
     output: Path | None,
@@ -39,10 +40,12 @@ def command(
     show: str | None,
     against: tuple[str, ...],
     report: Path | None,
+    preferences: bool,
     listed: bool,
 ) -> None:
     """NAME is `synthetic:SPLIT`; a benchmark (`humaneval`, `mbpp:test`, `multipl-e:humaneval-cpp`, ...: `--list`), with
-    `:FILE` behind it to read a local file of its rows; or a JSON Lines file of tasks."""
+    `:FILE` behind it to read a local file of its rows; or a JSON Lines file of tasks. With `--preferences` it is a
+    public set of pairs (`rewardbench:hep`, ...), or a file of such."""
     from rewardranker.runs import write_records
     from rewardranker.tasks import load_tasks
 
@@ -53,6 +56,9 @@ def command(
         raise click.UsageError("give a NAME, or --list for the names of all benchmarks")
     if report is not None and not against:
         raise click.UsageError("--report writes what --against finds: give --against NAME")
+    if preferences:
+        _preferences(name, limit, output)
+        return
     tasks = load_tasks(name, limit, seed)
     if against:
         tasks = _clean(name, tasks, against, seed, report)
@@ -69,12 +75,27 @@ def command(
 
 
 def _list() -> None:
+    from rewardranker.preference.public_sets import SETS
     from rewardranker.tasks import BENCHMARKS
     from rewardranker.tasks.synthetic import SPLITS
 
     click.echo(f"{'built in':28}{', '.join(f'synthetic:{split}' for split in SPLITS)}")
     for benchmark in BENCHMARKS.values():
         click.echo(f"{benchmark.title:28}{', '.join(benchmark.names)}")
+    for name, (variants, _) in SETS.items():
+        names = [f"{name}:{variant}" for variant in variants] or [name]
+        click.echo(f"{'with --preferences':28}{', '.join(names)}")
+
+
+def _preferences(name: str, limit: int | None, output: Path | None) -> None:
+    from rewardranker.preference import load_preferences
+    from rewardranker.runs import write_records
+
+    groups = load_preferences(name, limit)
+    pairs = sum(group.pairs for group in groups)
+    click.echo(f"{name}: {len(groups)} groups, {pairs} pairs")
+    if output is not None:
+        click.echo(f"{write_records(output, groups)} groups: {output}")
 
 
 def _clean(name: str, tasks: list[Task], against: Sequence[str], seed: int, path: Path | None) -> list[Task]:
