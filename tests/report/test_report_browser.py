@@ -181,7 +181,7 @@ def test_shows_the_difference_to_the_nearest_passing_program(opened: Chromium) -
     opened.click("[data-tab=diff]")
     opened.wait("document.querySelector('.diff')")
     assert opened.run("document.querySelectorAll('.diff .removed').length") > 0
-    assert opened.run("document.querySelectorAll('.diff .added mark').length") > 0
+    assert opened.run("document.querySelectorAll('.diff mark').length") > 0
     options = opened.run("[...document.querySelectorAll('.compared option')].map((option) => option.innerText)")
     apart = [int(found[1]) for option in options if (found := re.search(r"\((\d+) lines? apart", option))]
     assert len(apart) > 1
@@ -258,6 +258,8 @@ def test_a_program_fills_a_phone_s_screen_and_closes(browser: Chromium, pages: d
     browser.wait("document.querySelector('#program-detail .source')")
     box = browser.run("Object.values(document.getElementById('program-detail').getBoundingClientRect().toJSON())")[:4]
     assert box == [0, 0, 390, 844]
+    browser.click("[data-tab=diff]")
+    browser.wait("document.querySelector('.diff')")
     assert browser.run("document.getElementById('program-detail').scrollWidth") <= 390
     browser.click("#program-detail .close")
     assert browser.run("getComputedStyle(document.getElementById('program-detail')).display") == "none"

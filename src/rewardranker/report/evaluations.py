@@ -91,6 +91,7 @@ class _Document:
     n: int
     rows: tuple[_Row, ...]
     model: str = ""
+    samples: int | None = None
     confidence: float = 0.95
     differences: tuple[_Comparison, ...] = ()
     quality: tuple[_Quality, ...] = ()
@@ -150,6 +151,7 @@ def from_evaluation(document: Mapping[str, Any], name: str, where: str = FILE) -
         tuple(comparisons),
         notes=tuple(notes),
         breakdowns=tuple(_breakdown(one, found.n) for one in found.breakdowns),
+        samples=found.samples,
     )
 
 

@@ -166,6 +166,8 @@ class Evaluation:
     peak_memory_mb: float | None = None
     notes: tuple[str, ...] = ()
     breakdowns: tuple[Breakdown, ...] = ()
+    samples: int | None = None
+    """Programs drawn for all tasks together, where tasks may differ or `n` is smaller than what was drawn."""
 
     @property
     def system(self) -> tuple[Population, Ranker] | None:

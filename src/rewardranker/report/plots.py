@@ -112,7 +112,7 @@ def _cost_of_generators(evaluation: Evaluation) -> PlotGroup:
 
     title = f"Best of n by {evaluation.ranker_titles()[key]}"
     entries = tuple(LegendEntry(name, i) for i, (name, _) in enumerate(shown))
-    return PlotGroup("cost", entries, (Plot("cost-tokens", title, draw),))
+    return PlotGroup("cost", entries, (Plot("cost-tokens", title, draw, (7.6, 4.2)),))
 
 
 def rounds(evaluation: Evaluation, kl: Sequence[float | None]) -> PlotGroup:

@@ -51,9 +51,10 @@ def _table(evaluation: Evaluation, populations: Sequence[Population]) -> Any:
         table.add_row("distinct programs, %", *(percent(p.distinct.mean) if p.distinct else "" for p in populations))
     rankers = list(dict.fromkeys(row.ranker for population in populations for row in population.pairwise))
     for kind, title in (("all", "pairs in order, %"), ("hard", "hard pairs, %")):
-        if rankers:
+        shown = [key for key in rankers if any(_pairs(population, key, kind) for population in populations)]
+        if shown:
             table.add_section()
-        for key in rankers:
+        for key in shown:
             name = evaluation.ranker_titles().get(key, key)
             table.add_row(f"{title}: {name}", *(_pairs(population, key, kind) for population in populations))
     return table

@@ -35,10 +35,10 @@ def duration(seconds: float) -> str:
 
 def settings_in_words(evaluation: Evaluation) -> str:
     """What was measured and how."""
-    return (
-        f"{evaluation.tasks:,} tasks, {evaluation.n} programs drawn for each, "
-        f"{percent(evaluation.confidence, 0)} % intervals over tasks"
-    )
+    drawn = f"{evaluation.n} programs drawn for each"
+    if evaluation.samples is not None:
+        drawn = f"{evaluation.samples:,} programs, best of {evaluation.n}"
+    return f"{evaluation.tasks:,} tasks, {drawn}, {percent(evaluation.confidence, 0)} % intervals over tasks"
 
 
 @dataclass(frozen=True, slots=True)

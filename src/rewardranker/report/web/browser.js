@@ -148,7 +148,7 @@ class ProgramBrowser {
 
   columns() {
     const titles = this.view === "tasks"
-      ? [["task", "task"], ["rate", "programs that pass"], ["chosen", "first choice"], ["best", "best correct at"]]
+      ? [["task", "task"], ["rate", "pass"], ["chosen", "first choice"], ["best", "first correct"]]
       : [["verdict", "verdict"], ["score", "score"], ["rank", "rank"], ["task", "task"]];
     byId("list-head").replaceChildren(...titles.map(([key, title]) => {
       const here = this.order.key === key;
