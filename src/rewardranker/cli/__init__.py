@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
+from typing import TextIO
 
 import click
 
@@ -65,7 +66,14 @@ def group() -> None:
     """
 
 
-def _show_warning(message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object) -> None:
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     """A warning for the user in plain words; others with the place in the code that they are about."""
     if category.__module__.startswith("rewardranker."):
         click.secho(f"warning: {message}", fg="yellow", err=True)
