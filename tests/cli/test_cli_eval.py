@@ -146,6 +146,15 @@ def test_broken_files_are_told_before_anything_is_written(
     assert run() == 0
 
 
+def test_what_can_be_told_without_verdicts_is_told_before_judging(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_records("samples.jsonl", SAMPLES[:-1])
+    assert run("--n", "4", verdicts=False) == 3
+    assert "1 of 2 tasks have fewer than 4 samples" in capsys.readouterr().err
+    assert not (folder / "out").exists()
+
+
 def test_a_task_without_samples_is_refused_or_left_out_on_request(capsys: pytest.CaptureFixture[str]) -> None:
     write_records("tasks.jsonl", [*TASKS, Task("mul", "def mul(a, b):\n    return ", entry_point="mul")])
     assert run() == 3

@@ -104,14 +104,16 @@ def command(
         sections = (*("prompt", "sampling") * bool(model), *("judge",) * judges, "evaluation")
         plan.show(recipe, [f"{does} into {output}", *sets, *models], sections)
         return
-    from rewardranker.evaluation import collect, write_evaluation
+    from rewardranker.evaluation import arrange, collect, write_evaluation
     from rewardranker.runs import RunDirectory, write_records
     from rewardranker.tasks import load_tasks
 
     tasks = [task for name in names for task in load_tasks(name, limit, recipe.tasks.seed)]
     given, decoded = draws.read(samples, verdicts), draws.read([greedy], [greedy_verdicts])
-    if given and given[1]:  # what does not fit is told before anything is written
-        collect(tasks, *given, drop_incomplete=drop_incomplete)
+    if given:  # what does not fit is told before anything is written or judged
+        arrange(tasks, given[0], n or 1, drop_incomplete=drop_incomplete)
+        if given[1]:
+            collect(tasks, *given, drop_incomplete=drop_incomplete)
     files = {"samples": samples, "verdicts": verdicts, "greedy": [greedy], "greedy verdicts": [greedy_verdicts]}
     origin = {"tasks": draws.fingerprints(map(Path, names)), "limit": limit, "model": model}
     origin |= {name: draws.fingerprints(path for path in paths if path) for name, paths in files.items()}

@@ -4,7 +4,7 @@ What happens to bad input is one table, in `collect.py`; the keys of `evaluation
 """
 
 from rewardranker.evaluation.calibration import Calibration, CalibrationBin, PlattCurve, calibrate, fit_platt
-from rewardranker.evaluation.collect import Outcomes, collect, score_vector
+from rewardranker.evaluation.collect import Outcomes, arrange, collect, score_vector
 from rewardranker.evaluation.compare import against, difference_between
 from rewardranker.evaluation.evaluate import Ranked, Ranks, evaluate, powers, run_ranker
 from rewardranker.evaluation.figures import (
@@ -57,6 +57,7 @@ __all__ = [
     "Ranks",
     "Row",
     "against",
+    "arrange",
     "auc",
     "best_of_curve",
     "best_of_n",

@@ -20,7 +20,7 @@ Not seen here: verdicts or scores of another draw whose ids are the same. Keep t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -112,16 +112,9 @@ def collect(
         DataError: the records do not fit each other.
     """
     verdicts = list(verdicts)
-    if not tasks or not samples:
-        raise DataError(f"nothing to evaluate: {len(tasks)} tasks and {len(samples)} samples")
-    refuse_repeated(tasks, lambda task: f"'{task.task_id}'", "tasks have a task_id already used")
-    by_task: dict[str, list[Sample]] = {task.task_id: [] for task in tasks}
+    by_task, dropped = arrange(tasks, samples, n, drop_incomplete=drop_incomplete)
     passed = join(samples, verdicts)
-    _refuse([_named(s) for s in samples if s.task_id not in by_task], "samples are of tasks that are not given")
-    _refuse_several_draws(samples)
-    for sample in samples:
-        by_task[sample.task_id].append(sample)
-    kept, dropped = _enough(tasks, by_task, n, drop_incomplete)
+    kept = [task for task in tasks if task.task_id in by_task]
     rows = tuple(tuple(by_task[task.task_id]) for task in kept)
     return Outcomes(
         tasks=tuple(kept),
@@ -133,13 +126,33 @@ def collect(
     )
 
 
+def arrange(
+    tasks: Sequence[Task], samples: Sequence[Sample], n: int = 1, *, drop_incomplete: bool = False
+) -> tuple[dict[str, list[Sample]], list[str]]:
+    """The samples of each task that has enough, and the ids of the tasks that have not; what needs no verdicts yet.
+
+    Raises:
+        DataError: see `collect`.
+    """
+    if not tasks or not samples:
+        raise DataError(f"nothing to evaluate: {len(tasks)} tasks and {len(samples)} samples")
+    refuse_repeated(tasks, lambda task: f"'{task.task_id}'", "tasks have a task_id already used")
+    refuse_repeated(samples, _named, "samples have ids already used; give the file of one draw")
+    by_task: dict[str, list[Sample]] = {task.task_id: [] for task in tasks}
+    _refuse([_named(s) for s in samples if s.task_id not in by_task], "samples are of tasks that are not given")
+    _refuse_several_draws(samples)
+    for sample in samples:
+        by_task[sample.task_id].append(sample)
+    dropped = _too_few({task_id: len(found) for task_id, found in by_task.items()}, max(n, 1), drop_incomplete)
+    return {task_id: found for task_id, found in by_task.items() if task_id not in set(dropped)}, dropped
+
+
 def join(samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> dict[tuple[str, int], bool]:
     """Whether each sample passed, by its ids.
 
     Raises:
-        DataError: an id twice, a sample without verdict, or a verdict without sample.
+        DataError: a verdict's id twice, a sample without verdict, or a verdict without sample.
     """
-    refuse_repeated(samples, _named, "samples have ids already used; give the file of one draw")
     refuse_repeated(verdicts, _named, "verdicts have ids already used; judge each sample once")
     passed = {(verdict.task_id, verdict.sample_id): verdict.passed for verdict in verdicts}
     known = {(sample.task_id, sample.sample_id) for sample in samples}
@@ -212,23 +225,21 @@ def refuse_repeated(records: Iterable[T], named: Callable[[T], Hashable], proble
     _refuse(found, problem)
 
 
-def _enough(
-    tasks: Sequence[Task], by_task: dict[str, list[Sample]], n: int, drop_incomplete: bool
-) -> tuple[list[Task], list[str]]:
-    counts = {task.task_id: len(by_task[task.task_id]) for task in tasks}
-    dropped = [task_id for task_id, count in counts.items() if count < max(n, 1)]
-    if len(dropped) == len(tasks):
+def _too_few(counts: Mapping[str, int], n: int, drop_incomplete: bool) -> list[str]:
+    """Ids of the tasks with fewer than `n` samples."""
+    found = [task_id for task_id, count in counts.items() if count < n]
+    if len(found) == len(counts):
         raise DataError(
             f"tasks have {max(counts.values())} samples at most but {n} are asked for: draw more, or ask for best of "
             "fewer"
         )
     if not drop_incomplete:
         _refuse(
-            [f"'{task_id}' with {counts[task_id]}" for task_id in dropped],
-            f"of {len(tasks)} tasks have fewer than {n} samples; draw the missing ones, give only complete tasks, ask "
+            [f"'{task_id}' with {counts[task_id]}" for task_id in found],
+            f"of {len(counts)} tasks have fewer than {n} samples; draw the missing ones, give only complete tasks, ask "
             "for best of fewer, or leave these tasks out with drop_incomplete",
         )
-    return [task for task in tasks if counts[task.task_id] >= max(n, 1)], dropped
+    return found
 
 
 def _refuse_several_draws(samples: Sequence[Sample]) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rewardranker.config import EvaluationOptions
 from rewardranker.errors import DataError
 from rewardranker.evaluation.calibration import calibrate
-from rewardranker.evaluation.collect import DRAW, Outcomes, collect, join, score_vector
+from rewardranker.evaluation.collect import DRAW, Outcomes, collect, join, refuse_repeated, score_vector
 from rewardranker.evaluation.figures import best_of_curve, distinct_per_n, mean_pass, pass_at_k
 from rewardranker.evaluation.groups import BY, break_down
 from rewardranker.evaluation.intervals import Bootstrap, holm, paired_differences
@@ -233,6 +233,7 @@ def _greedy(outcomes: Outcomes, samples: Sequence[Sample], verdicts: Sequence[Ve
     Raises:
         DataError: a task has no greedy program or several, the records do not fit, or the model is another.
     """
+    refuse_repeated(samples, lambda s: f"'{s.task_id}' sample {s.sample_id}", "greedy programs have ids already used")
     passed = join(samples, verdicts)
     wanted = [task.task_id for task in outcomes.tasks]
     by_task = {sample.task_id: sample for sample in samples}
