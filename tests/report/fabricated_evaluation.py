@@ -12,6 +12,8 @@ RANKERS = {"mean logprob": 0.4, "codet": 0.8, "coder-reviewer": 0.45, "mbr": 0.6
 """Name, and how much its score knows of the verdict."""
 LANGUAGES = ("python", "cpp", "js", "rs")
 HOSTILE = '</script><script>document.title="owned"</script><img src=x onerror="document.title=\'owned\'">'
+TURNED = "\u202e } \u2066if admin\u2069 \u2066 begin admins only"
+"""Signs that turn the direction of writing, so that code shows as a comment (CVE-2021-42574)."""
 BODIES = {
     "python": "    total = 0\n    for value in values:\n        # {note}\n        if value {op} {k}:\n"
     '            total += value\n    return total, "{note}"\n',
@@ -119,7 +121,8 @@ def write_evaluation(folder: Path, tasks: int = 12, samples: int = 8, padding: i
         scores: dict[str, list[float]] = {name: [] for name in RANKERS}
         for sample in range(samples):
             passed = rng.random() < 0.45 and number % 6 != 5
-            note = f"{rng.randrange(10**6)} {HOSTILE if sample == 1 else ''}" if sample % 3 else "copy"
+            note = f"{rng.randrange(10**6)} {HOSTILE if sample == 1 else TURNED if sample == 2 else ''}"
+            note = note if sample % 3 else "copy"
             filler = "".join(f"    # {rng.getrandbits(120):x}\n" for _ in range(padding // 36))
             body = (
                 BODIES[language].format(note=note, op=">" if passed else rng.choice(["<", ">=", "!="]), k=number)

@@ -227,6 +227,17 @@ def test_hostile_programs_are_shown_as_text(opened: Chromium) -> None:
     assert HOSTILE in opened.run("document.getElementById('program-detail').innerText")
 
 
+def test_signs_that_turn_the_direction_of_writing_are_spelled_out(opened: Chromium) -> None:
+    programs = "programBrowser.data.programs"
+    opened.run(f"programBrowser.open({programs}.sample.findIndex((s, i) => s === 2 && !{programs}.passed[i]), false)")
+    for tab in ("source", "diff"):
+        opened.click(f"[data-tab={tab}]")
+        opened.run("new Promise((go) => setTimeout(go, 50))")
+        shown = opened.run("document.querySelector('#detail-content pre').textContent")
+        assert "<U+202E>" in shown
+        assert not any(sign in shown for sign in "\u202e\u2066\u2069")
+
+
 def test_the_policy_stops_a_script_that_got_in(browser: Chromium, pages: dict[str, Path]) -> None:
     browser.open(pages["evaluation"])
     inserted = "const s = document.createElement('script'); s.append('window.owned = 1'); document.body.append(s)"

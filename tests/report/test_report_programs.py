@@ -80,6 +80,14 @@ def test_equal_programs_are_packed_once_and_blocks_end_in_time() -> None:
     assert unpacked(packed.index)["programs"]["text"] == [0, 1, 0, 2]
 
 
+def test_rankers_are_shown_in_the_order_of_the_figures() -> None:
+    program = Program("p", "t", 0, "x", "passed", True, scores={"a": 1.0, "b": 2.0, "c": 3.0})
+    index = unpacked(pack(Programs((ShownTask("t", ""),), (program,)), {}, {"c": "C", "b": "B"}, "a").index)
+    assert [ranker["title"] for ranker in index["rankers"]] == ["C", "B", "a"]
+    assert index["scores"] == [[3], [2], [1]]
+    assert index["main"] == 2
+
+
 def test_broken_text_and_infinite_scores_survive() -> None:
     program = Program("p", "t", 0, "x = '\ud800\u2028'", "passed", True, scores={"r": float("-inf"), "s": 1 / 3})
     packed = pack(Programs((ShownTask("t", ""),), (program,)), {}, {}, "")

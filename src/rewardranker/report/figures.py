@@ -182,7 +182,7 @@ class Evaluation:
         """The ranker that programs are sorted by at first: the last round's reward model, or the first by a reward."""
         rankers = {ranker.key: ranker for population in self.populations for ranker in population.rankers}
         last = _last(tuple(rankers.values()), r"reward-(\d+)")
-        return last.key if last else next((key for key in rankers if key.startswith("reward")), "")
+        return last.key if last else next((key for key in rankers if "reward" in key), "")
 
     def ranker_titles(self) -> dict[str, str]:
         """Key and title of every ranker of any population, in order of first appearance, the oracle last."""

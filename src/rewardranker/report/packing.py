@@ -55,11 +55,12 @@ def pack(programs: Programs, populations: Mapping[str, str], rankers: Mapping[st
     """Pack the programs of a page.
 
     Args:
-        populations, rankers: title of each key.
+        populations, rankers: title of each key, in the order in which they are shown.
         main: key of the ranker that sorts at first; empty: the first one.
     """
     texts, statuses, details = _Table(), _Table(), _Table()
     statuses("passed")
+    order = {name: place for place, name in enumerate(rankers)}
     task_number = {task.task_id: number for number, task in enumerate(programs.tasks)}
     shown_populations = list(dict.fromkeys(program.population for program in programs.programs))
     columns: dict[str, list[Any]] = {
@@ -76,7 +77,7 @@ def pack(programs: Programs, populations: Mapping[str, str], rankers: Mapping[st
             for name, value in zip(columns, values, strict=True):
                 columns[name].append(value)
             pending = next(rows, None)
-    names = programs.rankers
+    names = sorted(programs.rankers, key=lambda name: order.get(name, len(order)))
     index = {
         "tasks": [
             {

@@ -134,8 +134,17 @@ def _packed(content: Content) -> Packed | None:
         return None
     evaluation = content.evaluation
     populations = {population.key: population.title for population in evaluation.populations}
-    titles = SCORE_TITLES | evaluation.ranker_titles()
-    return pack(content.programs, populations, titles, evaluation.main_ranker)
+    titles = {**evaluation.ranker_titles()}
+    titles |= {key: title for key, title in SCORE_TITLES.items() if key not in titles}
+    return pack(content.programs, populations, titles, _first_ranker(content))
+
+
+def _first_ranker(content: Content) -> str:
+    """The ranker that programs are sorted by at first: the main one, or the one that solves most of those scored."""
+    scored = set(content.programs.rankers) if content.programs else set()
+    main = content.evaluation.main_ranker
+    rankers = [r for population in content.evaluation.populations for r in population.rankers if r.key in scored]
+    return main if main in scored or not rankers else max(rankers, key=lambda ranker: ranker.mean).key
 
 
 def _program_scripts(content: Content) -> list[str]:

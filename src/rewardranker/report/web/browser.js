@@ -85,10 +85,10 @@ class ProgramBrowser {
     const texts = words.startsWith("source:") ? await this.data.texts() : null;
     if (this.turn !== turn) return;
     const rows = this.view === "tasks" ? this.tasks(words) : this.programs(words, texts);
-    this.columns();
     this.place = null;
-    this.root.querySelector(".list").style.setProperty("--rows", rows.length);
+    byId("list").style.setProperty("--rows", rows.length);
     this.list.set(rows);
+    this.columns();
     byId("found").textContent = this.view === "tasks"
       ? counted(rows.length, "task", "tasks")
       : `${rows.length.toLocaleString("en")} of ${counted(this.data.count, "program", "programs")}`;
@@ -160,7 +160,8 @@ class ProgramBrowser {
     select.replaceChildren(...orders.map(([key, title]) => h("option", { value: key }, title)));
     select.value = this.order.key;
     this.root.dataset.view = this.view;
-    byId("program-list").setAttribute("aria-label", this.view === "tasks" ? "Tasks" : "Programs");
+    byId("list").setAttribute("aria-rowcount", this.list.rows.length + 1);
+    byId("list").setAttribute("aria-label", this.view === "tasks" ? "Tasks" : "Programs");
   }
 
   draw(row, place) {
@@ -182,7 +183,7 @@ class ProgramBrowser {
       ["verdict", h("span", { class: passed ? "passed" : "failed" }, passed ? "✓ " : "✗ ", data.statuses[programs.status[i]])],
       ["score", show(data.score(this.ranker, i))],
       ["rank", rank[i] ? `${rank[i]}${tied[i] > 1 ? "=" : ""}` : "–", h("small", {}, `/${data.groupOf(i).length}`)],
-      ["task", h("span", { class: "name" }, task.id), " ", h("small", {}, title), message ? h("code", {}, message) : ""],
+      ["task", h("span", { class: "name" }, task.id), " ", h("small", {}, title), message ? h("code", {}, ...visible(message)) : ""],
     ];
   }
 

@@ -49,8 +49,8 @@ class Detail {
     const failing = details[programs.failing[i]], detail = details[programs.detail[i]];
     if (programs.passed[i] || (!failing && !detail)) return "";
     const blocks = [];
-    if (failing) blocks.push(h("h4", {}, "First failing test"), h("pre", { class: "message", tabindex: 0 }, failing));
-    if (detail && detail !== failing) blocks.push(h("h4", {}, "What the judge saw"), h("pre", { class: "message", tabindex: 0 }, detail));
+    if (failing) blocks.push(h("h4", {}, "First failing test"), h("pre", { class: "message", tabindex: 0 }, ...visible(failing)));
+    if (detail && detail !== failing) blocks.push(h("h4", {}, "What the judge saw"), h("pre", { class: "message", tabindex: 0 }, ...visible(detail)));
     return h("div", { class: "failure" }, blocks);
   }
 

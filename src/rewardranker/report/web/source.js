@@ -1,5 +1,11 @@
 // Source with highlighting, and the difference of two sources. Uses the embedded highlight.js (hljs) and jsdiff (Diff).
 
+/** A text whose signs that turn the direction of writing, which can make code look like other code, are spelled out. */
+function visible(text) {
+  return text.split(/([\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069])/).map((part, k) =>
+    k % 2 ? h("span", { class: "hidden-sign" }, `<U+${part.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}>`) : part);
+}
+
 const HIGHLIGHTED = 40000; // characters; a longer program is shown plain, as its colours would take too long
 const ENTITIES = { "&amp;": "&", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&#x27;": "'" };
 
@@ -16,14 +22,18 @@ function pieces(source, grammar) {
   return found;
 }
 
+const LINES = 3000; // shown of a source; more would make the page slow
+
 function sourceView(source, grammar) {
   const lines = [[]];
   for (const [kind, text] of pieces(source.replace(/\n$/, ""), grammar)) {
-    text.split("\n").forEach((part, k) => {
+    for (const [k, part] of text.split("\n").entries()) {
       if (k) lines.push([]);
-      if (part) lines.at(-1).push(kind ? h("span", { class: kind }, part) : part);
-    });
+      if (part) lines.at(-1).push(kind ? h("span", { class: kind }, ...visible(part)) : h("span", {}, ...visible(part)));
+    }
   }
+  const hidden = lines.length - LINES;
+  if (hidden > 0) lines.splice(LINES, hidden, [`… ${counted(hidden, "more line", "more lines")}`]);
   return h("pre", { class: "source", tabindex: 0 }, lines.map((line, k) => h("div", { class: "line", "data-no": k + 1 }, ...line, line.length ? "" : "\u200b")));
 }
 
@@ -78,9 +88,10 @@ function changes(line, other) {
   const parts = Diff.diffWordsWithSpace(other, line).filter((part) => !part.removed);
   const common = parts.reduce((sum, part) => sum + (part.added ? 0 : part.value.trim().length), 0);
   if (common < 0.3 * line.trim().length) return [line];
-  return parts.map((part) => (part.added ? h("mark", {}, part.value) : part.value));
+  return parts.map((part) => (part.added ? h("mark", {}, ...visible(part.value)) : h("span", {}, ...visible(part.value))));
 }
 
 function diffLine(kind, sign, content) {
+  content = content.flatMap((part) => (typeof part === "string" ? visible(part) : part));
   return h("div", { class: `line ${kind}`, "data-no": sign }, ...content, "\u200b");
 }
