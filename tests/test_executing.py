@@ -11,7 +11,6 @@ import pytest
 from rewardranker.config import JudgeOptions
 from rewardranker.errors import DataError, RunDirectoryError, SandboxError
 from rewardranker.executing import (
-    GoingOn,
     gather,
     judge_first_tests,
     judge_generated_tests,
@@ -72,7 +71,7 @@ def test_tests_behind_an_endless_loop_are_judged(judge: ProgramJudge, tmp_path: 
 
 def test_programs_are_given_up_after_so_many_ends(judge: ProgramJudge) -> None:
     task = replace(TASK, tests=TESTS.tests)
-    (verdict,) = GoingOn(judge, restarts=1).judge([(task, SAMPLES[2])])
+    (verdict,) = PatientJudge(judge, restarts=1).judge([(task, SAMPLES[2])])
     assert verdict.outcomes == "1010-"
 
 
@@ -100,6 +99,39 @@ def test_tests_that_the_judge_fails_on_are_found() -> None:
 
     kept = usable_tests(TASK, TESTS, Failing())
     assert kept == GeneratedTests("t", (TESTS.tests[0], TESTS.tests[1], TESTS.tests[3]), (1, 1, 1))
+
+
+class Hanging:
+    """A judge that fails where a program meets some test, or always."""
+
+    def __init__(self, judge: ProgramJudge, test: str = "", program: str = "") -> None:
+        self.isolation, self._judge, self._bad = judge.isolation, judge, (test, program)
+
+    def judge(self, items: Iterable[tuple[Task, Sample]]) -> Iterator[Verdict]:
+        for task, sample in items:
+            test, program = self._bad
+            if not test or (test in task.tests and sample.program == program):
+                raise SandboxError(f"failed on {sample.sample_id}")
+            yield from self._judge.judge([(task, sample)])
+
+    def close(self) -> None: ...
+
+
+def test_a_test_that_the_judge_fails_on_with_one_program_does_not_hold(judge: ProgramJudge, tmp_path: Path) -> None:
+    tests = GeneratedTests("t", ("assert f(1) == 2", "assert f(2) == 3", "assert f(3) == 4"), (1, 1, 1))
+    hanging = Hanging(judge, "assert f(3) == 4", PROGRAMS["right"])
+    samples = [SAMPLES[4], SAMPLES[0], SAMPLES[3]]
+    judge_generated_tests([TASK], samples, [tests], tmp_path / "verdicts.jsonl", hanging)
+    verdicts = list(read_records(tmp_path / "verdicts.jsonl", Verdict))
+    assert [v.outcomes for v in verdicts] == ["100", "110", ""]
+    assert [(v.sample_id, v.passed, v.status, v.tests_passed, v.tests_total) for v in verdicts][1] == (
+        *(0, False, "unsupported", 2, 3),
+    )
+
+
+def test_a_judge_that_fails_on_everything_stays_an_error(judge: ProgramJudge, tmp_path: Path) -> None:
+    with pytest.raises(SandboxError, match="failed on 0"):
+        judge_generated_tests([TASK], SAMPLES, [TESTS], tmp_path / "verdicts.jsonl", Hanging(judge))
 
 
 def test_the_first_shown_test_is_judged(judge: ProgramJudge, tmp_path: Path) -> None:

@@ -1,15 +1,14 @@
 """Programs run for rankers, and tests written for them: whatever `Ranker.needs` names beside the samples.
 
 All of it goes through a `Judge`, with the isolation that it gives. Long steps write files that a second call goes on
-with. Not guaranteed: the outcome of a test that comes after several that end a program (see `GoingOn`).
+with. Not guaranteed: the outcome of a test that comes after several that end a program (see `PatientJudge`).
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
-import itertools
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -17,6 +16,7 @@ from typing import Any, Literal, TypeVar
 from rewardranker.calling import run_calls_to_file
 from rewardranker.errors import DataError, RunDirectoryError, SandboxError
 from rewardranker.execution import judge_to_file
+from rewardranker.patient_judge import RESTARTS, PatientJudge
 from rewardranker.progress import Silent
 from rewardranker.ranking import GeneratedTests, ProgramOutputs, TestOutcomes, extract_calls, extract_tests
 from rewardranker.ranking.protocol import GENERATED_TESTS, OUTCOMES, OUTPUTS
@@ -25,11 +25,8 @@ from rewardranker.runs import RecordLog, to_json
 from rewardranker.types import Judge, ProgressReporter, Sample, Sampler, Task, Verdict
 
 T = TypeVar("T")
-RESTARTS = 5
-"""How often a program is started again behind a test or call that ended it."""
 CALLS = 50
 """Inputs a task on which programs' outputs are compared."""
-_BATCH = 256
 
 
 # --- generated tests --------------------------------------------------------------------------------------------
@@ -49,7 +46,7 @@ def judge_generated_tests(
     Tasks without a test are left out. A second call goes on with the file.
 
     Args:
-        restarts: see `GoingOn`.
+        restarts: see `PatientJudge`.
 
     Returns:
         Figures as `execution.judge_to_file` gives them.
@@ -65,7 +62,7 @@ def judge_generated_tests(
     ]
     ids = {task.task_id for task in runnable}
     chosen = [sample for sample in samples if sample.task_id in ids]
-    return judge_to_file(runnable, chosen, output, GoingOn(judge, restarts), progress)
+    return judge_to_file(runnable, chosen, output, PatientJudge(judge, restarts), progress)
 
 
 def usable_tests(task: Task, tests: GeneratedTests, judge: Judge) -> GeneratedTests:
@@ -93,56 +90,6 @@ def usable_tests(task: Task, tests: GeneratedTests, judge: Judge) -> GeneratedTe
     kept = set(good(tests.tests))
     pairs = [(test, count) for test, count in zip(tests.tests, tests.counts, strict=True) if test in kept]
     return replace(tests, tests=tuple(t for t, _ in pairs), counts=tuple(c for _, c in pairs))
-
-
-class GoingOn:
-    """A judge that goes on behind a test that ended a program (an endless loop, too much memory).
-
-    The tests after it are judged with the program started again, at most `restarts` times a program; those left are
-    marked `-`. `seconds` adds up, other figures of the verdict are the first run's.
-
-    Only tasks whose tests are single statements are gone on with.
-    """
-
-    def __init__(self, judge: Judge, restarts: int = RESTARTS) -> None:
-        self._judge, self._restarts = judge, restarts
-        self.isolation = judge.isolation
-
-    def judge(self, items: Iterable[tuple[Task, Sample]]) -> Iterator[Verdict]:
-        iterator = iter(items)
-        while batch := list(itertools.islice(iterator, _BATCH)):
-            yield from self._judge_batch(batch)
-
-    def close(self) -> None:
-        self._judge.close()
-
-    def _judge_batch(self, batch: list[tuple[Task, Sample]]) -> list[Verdict]:
-        verdicts = list(self._judge.judge(batch))
-        parts: dict[tuple[str, int], Task] = {}
-        for _ in range(self._restarts):
-            ended = [i for i, verdict in enumerate(verdicts) if _tests_left(batch[i][0], verdict)]
-            if not ended:
-                break
-            again = []
-            for i in ended:
-                task, sample = batch[i]
-                at = len(verdicts[i].outcomes.rstrip("-"))
-                part = parts.setdefault((task.task_id, at), replace(task, tests=tuple(task.tests[at:])))
-                again.append((part, sample))
-            for i, more in zip(ended, self._judge.judge(again), strict=True):
-                verdicts[i] = _joined(verdicts[i], more)
-        return verdicts
-
-
-def _tests_left(task: Task, verdict: Verdict) -> bool:
-    return isinstance(task.tests, tuple) and verdict.outcomes.endswith("-") and verdict.outcomes.strip("-") != ""
-
-
-def _joined(first: Verdict, rest: Verdict) -> Verdict:
-    begun = first.outcomes.rstrip("-")
-    # Without outcomes the program did not even load again: the rest does not hold.
-    outcomes = begun + (rest.outcomes or "0" * (len(first.outcomes) - len(begun)))
-    return replace(first, outcomes=outcomes, tests_passed=outcomes.count("1"), seconds=first.seconds + rest.seconds)
 
 
 # --- tests that tasks show ----------------------------------------------------------------------------------------
