@@ -18,6 +18,7 @@ from rewardranker.executing import (
     write_tests_to_file,
 )
 from rewardranker.execution import ProgramJudge
+from rewardranker.patient_judge import PatientJudge
 from rewardranker.ranking import MBR, CodeT, GeneratedTests, OutputTable
 from rewardranker.ranking.protocol import GENERATED_TESTS, OUTCOMES, OUTPUTS
 from rewardranker.runs import read_records
