@@ -1,8 +1,8 @@
 """How long the figures of 1,000 tasks x 200 samples take: `python benchmarks/figures.py [--tasks T] [--samples N]`.
 
-Scores are made up: rankers from perfect to useless, some with many ties, one with infinite scores. What is timed is what
-`rewardranker eval` computes once files are read and rankers have run: curves for n = 1, 2, 4, ... N of every ranker with
-intervals, paired differences, order, calibration, and figures by language, source and difficulty.
+Scores are made up: rankers from good to useless, some with many ties, some with infinite scores. What is timed is what
+`rewardranker eval` computes once files are read and rankers have run: curves for n = 1, 2, 4, ... N of every ranker
+with intervals, paired differences, order, calibration, and figures by language, source and difficulty.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ def main() -> None:
     ]
     ranked = [made_up(number, tasks, passed, rng) for number in range(arguments.rankers)]
     options = EvaluationOptions(n=min(100, arguments.samples), bootstrap=arguments.bootstrap)
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     found = evaluate(tasks, samples, verdicts, ranked, options, baselines=(MEAN, ranked[0].name))
-    seconds = time.perf_counter() - start
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
         f"{arguments.tasks} tasks x {arguments.samples} samples, {arguments.rankers} rankers, n = "
-        f"{', '.join(map(str, found.ns))}, {arguments.bootstrap} resamples: {seconds:.1f} s, peak {peak:.0f} MB "
+        f"{', '.join(map(str, found.ns))}, {arguments.bootstrap} resamples: {seconds:.1f} s ({cpu:.1f} s of processor), peak {peak:.0f} MB "
         f"({platform.machine()}, Python {platform.python_version()}, numpy {np.__version__})"
     )
     counts = (len(found.rows), len(found.differences), sum(len(group.groups) for group in found.breakdowns))
@@ -67,7 +67,8 @@ def made_up(number: int, tasks: list[Task], passed: NDArray[np.bool_], rng: np.r
     if number % 4 == 3:
         scores[scores < np.quantile(scores, 0.1)] = -np.inf
     name, ids = f"ranker {number}", tuple(range(passed.shape[1]))
-    return Ranked(name, [Ranking(t.task_id, name, ids, tuple(row)) for t, row in zip(tasks, scores.tolist(), strict=True)])
+    rows = zip(tasks, scores.tolist(), strict=True)
+    return Ranked(name, [Ranking(task.task_id, name, ids, tuple(row)) for task, row in rows])
 
 
 if __name__ == "__main__":

@@ -6,7 +6,8 @@ What happens to bad input is one table, in `collect.py`; the keys of `evaluation
 from rewardranker.evaluation.calibration import Calibration, CalibrationBin, PlattCurve, calibrate, fit_platt
 from rewardranker.evaluation.collect import Outcomes, arrange, collect, score_vector
 from rewardranker.evaluation.compare import against, difference_between
-from rewardranker.evaluation.evaluate import Ranked, Ranks, evaluate, powers, run_ranker
+from rewardranker.evaluation.curves import Ranked, Ranks, run_ranker
+from rewardranker.evaluation.evaluate import evaluate, powers
 from rewardranker.evaluation.figures import (
     PairwiseAccuracy,
     auc,

@@ -7,10 +7,7 @@ looked at all of them also where n is smaller, and its programs are counted per 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +15,19 @@ from numpy.typing import NDArray
 from rewardranker.config import EvaluationOptions
 from rewardranker.errors import DataError
 from rewardranker.evaluation.calibration import calibrate
-from rewardranker.evaluation.collect import DRAW, Outcomes, collect, join, refuse_repeated, score_vector
-from rewardranker.evaluation.figures import best_of_curve, distinct_per_n, mean_pass, pass_at_k
+from rewardranker.evaluation.collect import DRAW, collect, score_vector
+from rewardranker.evaluation.curves import (
+    Curve,
+    Ranked,
+    Ranks,
+    greedy_curve,
+    mean_curve,
+    oracle_curve,
+    ranker_curve,
+    run_ranker,
+    scored,
+)
+from rewardranker.evaluation.figures import distinct_per_n
 from rewardranker.evaluation.groups import BY, break_down
 from rewardranker.evaluation.intervals import Bootstrap, holm, paired_differences
 from rewardranker.evaluation.quality import measure_quality
@@ -33,67 +41,9 @@ from rewardranker.evaluation.records import (
     Row,
     TaskFigures,
 )
-from rewardranker.types import Ranking, Sample, Task, Verdict
+from rewardranker.types import Sample, Task, Verdict
 
 Floats = NDArray[np.float64]
-
-
-class Ranks(Protocol):
-    """What `evaluate` needs of a ranker.
-
-    It may also have an attribute `cost` of its last `rank`: an object with `seconds`, `programs` (executed) and
-    `execution_seconds`. Without one, the call's time is taken and no program counted.
-    """
-
-    @property
-    def name(self) -> str: ...
-
-    def rank(self, candidates: Sequence[tuple[Task, Sequence[Sample]]]) -> list[Ranking]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Ranked:
-    """Rankings made elsewhere, with what they cost; None where that is not known."""
-
-    name: str
-    rankings: Sequence[Ranking]
-    seconds: float | None = None
-    """Scoring."""
-    programs: int | None = None
-    """Executed to choose."""
-    execution_seconds: float | None = None
-    """In which those ran, summed over programs."""
-
-
-def run_ranker(ranker: Ranks, candidates: Sequence[tuple[Task, Sequence[Sample]]]) -> Ranked:
-    """The rankings of a ranker, with their cost."""
-    start = time.perf_counter()
-    rankings = ranker.rank(candidates)
-    seconds = time.perf_counter() - start
-    cost = getattr(ranker, "cost", None)
-    if cost is None:
-        return Ranked(ranker.name, rankings, seconds, 0, 0.0)
-    return Ranked(ranker.name, rankings, float(cost.seconds), int(cost.programs), float(cost.execution_seconds))
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A way of choosing, with the expected pass rate of its answer on each task."""
-
-    ranker: str
-    ns: tuple[int, ...]
-    values: Floats
-    """Shape [tasks, len(ns)]."""
-    tokens: float | None
-    """Sampled for each program."""
-    seconds: float | None = 0.0
-    programs: float | None = 0.0
-    execution_seconds: float | None = 0.0
-    """Cost of choosing, for each program that is chosen from; None where it is not known."""
-
-    def at(self, n: int) -> Floats:
-        """Shape [tasks]; what answers with one program does so for every n."""
-        return self.values[:, self.ns.index(n) if len(self.ns) > 1 else 0]
 
 
 def evaluate(
@@ -136,22 +86,21 @@ def evaluate(
         for ranker in rankers
         if ranker.name != ORACLE
     ]
-    tokens = _tokens(outcomes)
-    curves = [Curve(MEAN, (1,), outcomes.per_task(mean_pass, outcomes.passed)[:, None], tokens)]
+    curves = [mean_curve(outcomes)]
     if greedy is not None:
-        curves.append(_greedy(outcomes, *greedy))
+        curves.append(greedy_curve(outcomes, *greedy))
     bootstrap = Bootstrap(len(outcomes.tasks), options, outcomes.problems)
     quality, calibration, notes = [], [], list(outcomes.notes)
     for one in ranked:
         scores, aside = score_vector(outcomes, one.rankings)
         notes += aside
-        curves.append(_ranker(outcomes, one, scores, ns, tokens))
+        curves.append(ranker_curve(outcomes, one, scores, ns, curves[0].tokens))
         quality.append(measure_quality(one.name, scores, outcomes, bootstrap))
         fitted = calibrate(
             one.name, scores, outcomes.passed, outcomes.counts, outcomes.problems, bootstrap, options.seed
         )
         calibration += [fitted] if fitted else []
-    curves.append(_oracle(outcomes, ns, tokens))
+    curves.append(oracle_curve(outcomes, ns, curves[0].tokens))
     columns = [(curve.ranker, n) for curve in curves for n in curve.ns]
     figures = np.concatenate([curve.values for curve in curves], axis=1)
     breakdowns, more = break_down(outcomes.tasks, outcomes.problems, columns, figures, options, by)
@@ -170,7 +119,7 @@ def evaluate(
         differences=_differences(curves, baselines, outcomes.problems, options),
         quality=tuple(quality),
         calibration=tuple(calibration),
-        costs=tuple(Cost(one.name, _scored(one), one.seconds, one.programs, one.execution_seconds) for one in ranked),
+        costs=tuple(Cost(one.name, scored(one), one.seconds, one.programs, one.execution_seconds) for one in ranked),
         breakdowns=tuple(breakdowns),
         task_ids=tuple(task.task_id for task in outcomes.tasks),
         problems=outcomes.problems,
@@ -210,51 +159,6 @@ def _check_names(names: Sequence[str], baselines: Sequence[str], greedy: bool) -
     unknown = [name for name in baselines if name not in every]
     if unknown:
         raise DataError(f"baseline '{unknown[0]}' is not among the rankers: {', '.join(every)}")
-
-
-def _ranker(outcomes: Outcomes, ranked: Ranked, scores: Floats, ns: Sequence[int], tokens: float | None) -> Curve:
-    values = outcomes.per_task(lambda s, p: best_of_curve(s, p, ns), scores, outcomes.passed)
-    whole = (ranked.seconds, ranked.programs, ranked.execution_seconds)
-    costs = [None if cost is None else cost / _scored(ranked) for cost in whole]
-    return Curve(ranked.name, tuple(ns), values, tokens, *costs)
-
-
-def _scored(ranked: Ranked) -> int:
-    return sum(len(ranking.scores) for ranking in ranked.rankings)
-
-
-def _oracle(outcomes: Outcomes, ns: Sequence[int], tokens: float | None) -> Curve:
-    values = outcomes.per_task(lambda p: np.stack([pass_at_k(p, n) for n in ns], axis=1), outcomes.passed)
-    return Curve(ORACLE, tuple(ns), values, tokens, programs=1.0, execution_seconds=None)
-
-
-def _greedy(outcomes: Outcomes, samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> Curve:
-    """
-    Raises:
-        DataError: a task has no greedy program or several, the records do not fit, or the model is another.
-    """
-    refuse_repeated(samples, lambda s: f"'{s.task_id}' sample {s.sample_id}", "greedy programs have ids already used")
-    passed = join(samples, verdicts)
-    wanted = [task.task_id for task in outcomes.tasks]
-    by_task = {sample.task_id: sample for sample in samples}
-    if len(by_task) < len(samples):
-        raise DataError(f"{len(samples) - len(by_task)} tasks have several greedy programs: give one each")
-    missing = [task_id for task_id in wanted if task_id not in by_task]
-    if missing:
-        raise DataError(f"{len(missing)} tasks have no greedy program (first: '{missing[0]}')")
-    models = {by_task[task_id].model for task_id in wanted}
-    if models != {outcomes.model}:
-        raise DataError(f"the greedy programs are of model {sorted(models)}, the samples of '{outcomes.model}'")
-    chosen = [by_task[task_id] for task_id in wanted]
-    tokens = [len(sample.token_ids) for sample in chosen]
-    values = np.array([[float(passed[sample.task_id, sample.sample_id])] for sample in chosen])
-    return Curve(GREEDY, (1,), values, float(np.mean(tokens)) if any(tokens) else None)
-
-
-def _tokens(outcomes: Outcomes) -> float | None:
-    """Tokens of a program, mean over tasks; None where no sample has its tokens."""
-    tokens = np.array([float(len(sample.token_ids)) for row in outcomes.samples for sample in row])
-    return float(outcomes.per_task(lambda t: t.mean(axis=1), tokens).mean()) if tokens.any() else None
 
 
 def _rows(curves: Sequence[Curve], bootstrap: Bootstrap) -> tuple[Row, ...]:
