@@ -112,9 +112,16 @@ def command(
 
 
 def _carries_tests(programs: Path) -> bool:
+    from rewardranker.errors import DataError
     from rewardranker.execution.rows import is_self_contained, read_objects
 
-    return is_self_contained(next(read_objects(programs))[1])
+    first = next(read_objects(programs))[1]
+    if not is_self_contained(first) and "sample_id" not in first:
+        raise DataError(
+            f"{programs}:1: a row needs its own 'tests' (or 'inputs'); or, as a sample, 'sample_id' and 'program', and "
+            f"--tasks (columns here: {', '.join(first)})"
+        )
+    return is_self_contained(first)
 
 
 def _show_plan(programs: Path, output: Path, recipe: Recipe, name: str | None) -> None:
