@@ -38,16 +38,9 @@ def test_every_command_has_help_and_a_line_in_the_list(name: str, capsys: pytest
     assert len(line.split()) > 3
 
 
-def test_every_module_of_the_folder_is_a_command() -> None:
-    modules = {path.stem for path in Path(cli.__file__).parent.glob("*.py")} - {
-        "__init__",
-        "common",
-        "draws",
-        "plan",
-        "ranker_sources",
-        "rankers",
-    }
-    assert modules == set(ALL)
+def test_every_command_of_the_folder_is_listed() -> None:
+    files = Path(cli.__file__).parent.glob("*.py")
+    assert {path.stem for path in files if "\ndef command(" in path.read_text()} == set(ALL)
 
 
 def test_an_unknown_command_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
