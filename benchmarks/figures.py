@@ -52,7 +52,8 @@ def main() -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
         f"{arguments.tasks} tasks x {arguments.samples} samples, {arguments.rankers} rankers, n = "
-        f"{', '.join(map(str, found.ns))}, {arguments.bootstrap} resamples: {seconds:.1f} s ({cpu:.1f} s of processor), peak {peak:.0f} MB "
+        f"{', '.join(map(str, found.ns))}, {arguments.bootstrap} resamples: {seconds:.1f} s "
+        f"({cpu:.1f} s of processor), peak {peak:.0f} MB "
         f"({platform.machine()}, Python {platform.python_version()}, numpy {np.__version__})"
     )
     counts = (len(found.rows), len(found.differences), sum(len(group.groups) for group in found.breakdowns))
