@@ -102,6 +102,7 @@ def test_broken_text_and_infinite_scores_survive() -> None:
         ("samples", lambda rows: rows.pop(5), r"task 'demo/0' sample 5 has a verdict but no program"),
         ("tasks", lambda rows: rows.pop(1), r"task 'demo/1' sample 0 is of a task .*\(8 such\)"),
         ("samples", lambda rows: rows.append(rows[0]), r"two samples are of task 'demo/0' sample 0"),
+        ("verdicts", lambda rows: rows.append(rows[0]), r"two verdicts are of task 'demo/0' sample 0"),
         ("rankings", lambda rows: rows.append(rows[0]), r"rankings.jsonl: 'mean logprob': .* is ranked twice"),
         ("rankings", lambda rows: rows[0]["scores"].pop(), r"'mean logprob' has 7 scores for the 8 samples"),
         ("rankings", lambda rows: rows[0]["sample_ids"].__setitem__(0, 99), r"sample 99 has a score of 'mean logprob'"),

@@ -50,7 +50,7 @@ def best_of_n(evaluation: Evaluation) -> PlotGroup:
     points = [p for population in evaluation.populations for r in population.rankers for p in r.curve]
     drawn = [r.key for population in evaluation.populations for r in population.rankers if len(r.curve) > 1]
     plots = []
-    size = (4.8, 3.1) if len(evaluation.populations) > 1 else (7.6, 4.2)
+    size = (4.8, 3.1) if len(evaluation.populations) > 1 else (5.6, 3.5)
     for population in evaluation.populations if drawn else ():
 
         def draw(axes: Any, pen: Pen, population: Population = population) -> None:
@@ -112,7 +112,7 @@ def _cost_of_generators(evaluation: Evaluation) -> PlotGroup:
 
     title = f"Best of n by {evaluation.ranker_titles()[key]}"
     entries = tuple(LegendEntry(name, i) for i, (name, _) in enumerate(shown))
-    return PlotGroup("cost", entries, (Plot("cost-tokens", title, draw, (7.6, 4.2)),))
+    return PlotGroup("cost", entries, (Plot("cost-tokens", title, draw, (5.6, 3.5)),))
 
 
 def rounds(evaluation: Evaluation, kl: Sequence[float | None]) -> PlotGroup:
