@@ -122,6 +122,16 @@ def test_filters_by_verdict_and_language(opened: Chromium) -> None:
     assert opened.run("document.getElementById('found').textContent") == "96 of 384 programs"
 
 
+def test_equal_programs_can_be_shown_once(opened: Chromium) -> None:
+    opened.click("#once")
+    shown = int(opened.run("document.getElementById('found').textContent").split()[0])
+    expected = opened.run(
+        """(() => { const { task, text } = programBrowser.data.programs;
+          return new Set(text.map((number, i) => `${task[i]} ${number}`)).size; })()"""
+    )
+    assert shown == expected < 384
+
+
 def test_another_ranker_gives_other_scores_and_ranks(opened: Chromium) -> None:
     before = rows(opened, "score")
     opened.select("#filter-ranker", "0")

@@ -1,4 +1,4 @@
-"""20,000 programs: how large and how quick the page is. `pytest -m slow -s tests/report/test_report_large.py` says it."""
+"""20,000 programs: how large and quick the page is. `pytest -m slow -s tests/report/test_report_large.py` says it."""
 
 from __future__ import annotations
 

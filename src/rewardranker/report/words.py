@@ -56,7 +56,8 @@ def headline(evaluation: Evaluation) -> list[Headline]:
     mean, oracle = population.ranker("mean"), population.ranker("oracle")
     found = []
     if mean is not None:
-        found.append(Headline("one program at random", f"{percent(mean.mean)} %", _bounds(mean)))
+        of = "" if population.key == EVALUATED else f" of {population.title}"
+        found.append(Headline(f"one program{of} at random", f"{percent(mean.mean)} %", _bounds(mean)))
     if ranker is not None:
         found.append(
             Headline(f"best of {evaluation.n} by {ranker.title}", f"{percent(ranker.mean)} %", _bounds(ranker))

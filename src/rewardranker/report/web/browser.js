@@ -32,7 +32,7 @@ class ProgramBrowser {
   }
 
   listen() {
-    for (const id of ["filter-ranker", "filter-population", "filter-language", "filter-verdict"]) byId(id).addEventListener("change", () => this.apply());
+    for (const id of ["filter-ranker", "filter-population", "filter-language", "filter-verdict", "once"]) byId(id).addEventListener("change", () => this.apply());
     byId("order").addEventListener("change", () => this.sortBy(byId("order").value));
     let waiting;
     byId("search").addEventListener("input", () => {
@@ -131,7 +131,16 @@ class ProgramBrowser {
     }[this.order.key];
     rows.sort(compare);
     if (this.order.down && this.order.key !== "mistakes") rows.reverse();
-    return rows;
+    return byId("once").checked ? this.distinct(rows) : rows;
+  }
+
+  /** The first of the programs of a task that are the same text. */
+  distinct(rows) {
+    const { text, task } = this.data.programs, seen = new Set();
+    return rows.filter((i) => {
+      const key = text[i] * this.data.tasks.length + task[i];
+      return !seen.has(key) && seen.add(key);
+    });
   }
 
   tasks(words) {
@@ -177,7 +186,9 @@ class ProgramBrowser {
     const { rank, tied } = data.standing(this.ranker);
     const task = data.tasks[programs.task[i]];
     const passed = programs.passed[i];
-    const message = passed ? "" : (data.details[programs.failing[i]] || data.details[programs.detail[i]] || "").split("\n")[0].slice(0, 160);
+    // Of a test its first line, of a traceback its last.
+    const failing = data.details[programs.failing[i]].split("\n")[0] || data.details[programs.detail[i]].trim().split("\n").at(-1);
+    const message = passed ? "" : failing.slice(0, 160);
     const title = data.populations.length > 1 ? data.populations[programs.population[i]].title : `sample ${programs.sample[i]}`;
     return [
       ["verdict", h("span", { class: passed ? "passed" : "failed" }, passed ? "✓ " : "✗ ", data.statuses[programs.status[i]])],
