@@ -124,6 +124,14 @@ def test_plots_have_no_colour_of_their_own(page: str, evaluation_page: str) -> N
         assert re.findall(r"#[0-9a-f]{6}\b", "".join(drawings)) == []
 
 
+def test_greedy_decoding_is_a_level_line_in_the_curves_of_a_run(page: str) -> None:
+    drawing = page.split('aria-label="SFT generator"')[1].split("</svg>")[0]
+    (path,) = re.findall(r'id="best-of-n-sft-series-1">\s*<path d="M ([^"]*)"', drawing)
+    start, end = (point.split() for point in path.split("L"))
+    assert float(start[0]) < float(end[0])
+    assert start[1] == end[1]
+
+
 def test_hostile_texts_are_never_markup(evaluation_page: str) -> None:
     assert HOSTILE not in evaluation_page
     assert "owned" not in markup(evaluation_page)

@@ -120,6 +120,8 @@ class Plot:
             if shown:
                 lines, names = zip(*shown, strict=True)
                 figure.legend(lines, names, loc="outside lower left", ncols=2, frameon=False, fontsize=8)
+                width, height = self.size
+                figure.set_size_inches(width, height + 0.18 * ((len(names) + 1) // 2))
             folder.mkdir(parents=True, exist_ok=True)
             for path in paths:
                 fixed = {"Date": None} if path.suffix == ".svg" else {"Software": None}

@@ -49,6 +49,7 @@ def best_of_n(evaluation: Evaluation) -> PlotGroup:
     number = numbers(evaluation)
     points = [p for population in evaluation.populations for r in population.rankers for p in r.curve]
     drawn = [r.key for population in evaluation.populations for r in population.rankers if len(r.curve) > 1]
+    most = max((point.n for point in points), default=1)
     plots = []
     size = (4.8, 3.1) if len(evaluation.populations) > 1 else (5.6, 3.5)
     for population in evaluation.populations if drawn else ():
@@ -57,12 +58,14 @@ def best_of_n(evaluation: Evaluation) -> PlotGroup:
             for ranker in population.rankers:
                 if len(ranker.curve) > 1:
                     _curve(axes, pen, number[ranker.key], [float(p.n) for p in ranker.curve], ranker.curve)
-            _powers(axes, max(p.n for p in points))
+                elif ranker.key == "greedy":  # one program, whatever n is: a mark to beat
+                    axes.plot([1, most], [100 * ranker.mean] * 2, **{**pen.line(number["greedy"]), "marker": None})
+            _powers(axes, most)
             _shares(axes, points)
             axes.set_xlabel("n, programs to choose from")
 
         plots.append(Plot(f"best-of-n-{_slug(population.key)}", population.title, draw, size))
-    return PlotGroup("best-of-n", legend(evaluation, drawn), tuple(plots))
+    return PlotGroup("best-of-n", legend(evaluation, [*drawn, "greedy"]), tuple(plots))
 
 
 def cost(evaluation: Evaluation) -> PlotGroup:
