@@ -224,3 +224,23 @@ def f():
             pytest.skip("no control group can be made here")
         (verdict,) = judge.judge([(task, sample_of(program))])
     assert verdict.status in ("passed", "out of memory"), verdict
+
+
+def test_tests_too_have_no_network_and_no_root(judge: ProgramJudge) -> None:
+    """Models write tests as well as programs."""
+    source = """
+import os, socket
+def check(candidate):
+    assert 0 not in os.getresuid()
+    try:
+        socket.socket()
+    except OSError:
+        return
+    assert candidate(1) == "level C"
+"""
+    task = Task("t", "", entry_point="f", tests=source)
+    (verdict,) = judge.judge([(task, sample_of("def f(x): return 'level C'"))])
+    assert verdict.passed or os.geteuid() != 0, verdict
+    if judge.choice.level.letter != "C":
+        (verdict,) = judge.judge([(task, sample_of("def f(x): return 0"))])
+        assert verdict.passed or os.geteuid() != 0, verdict

@@ -129,6 +129,25 @@ class Confinement:
             lower(resource.RLIMIT_DATA, command.data)
 
 
+def confine_tester(level: str, readable: list[str], uid: int | None, parent: int) -> None:
+    """Take from the calling process what tests of Python functions don't need: models write tests too.
+
+    It keeps its descriptors and its address space; files can be read where programs may read them.
+    """
+    rules = None
+    if level != "rlimits" and landlock.abi() > 0:
+        rules = landlock.Ruleset(read_only=[*landlock.system_paths(), *readable], devices=landlock.DEVICES)
+    if uid is not None:
+        _reach_library_by_descriptor()
+        process.drop_user(uid)
+    process.forbid_new_privileges()
+    process.die_with_parent(parent)
+    if rules is not None:
+        rules.restrict(read_only=["/proc/self"])
+    if level != "rlimits":
+        seccomp.make_filter(unix_sockets=False).install()
+
+
 def _take_descriptors(fds: list[int], null: int) -> None:
     """Make them 0, 1, 2 and the channel 3."""
     channel, *standard = fds

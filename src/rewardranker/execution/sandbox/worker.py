@@ -25,6 +25,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import command, process, stdio, tester
+from .confine import confine_tester
 from .forks import Fault, ZygoteProcess
 from .outcome import explain, verdict
 from .plan import BadTests, make_plan
@@ -34,6 +35,8 @@ from .zygote import COMMON_MODULES
 
 _TESTER_LIFE = 200
 """Programs that one tester process serves."""
+_TESTER_NUMBER = 15
+"""Tells the testers' user id from those of the worker's zygotes."""
 _STACK = 64 * 2**20
 _GRACE = 2.0
 _FRAME_MARGIN = 65536
@@ -57,6 +60,7 @@ class Worker:
         process.lower_limit(resource.RLIMIT_STACK, _STACK, resource.getrlimit(resource.RLIMIT_STACK)[1])
         self.zygote = ZygoteProcess(options)
         self.servers = Servers(options)
+        self._tester_uid = process.usable_uid(os.getpid() + _TESTER_NUMBER * process.PIDS)
         self._space = process.own_address_space() + (options["memory_mb"] + 256) * 2**20
         self._hangup = select.poll()
         self._hangup.register(connection.fileno(), select.POLLRDHUP)
@@ -160,12 +164,12 @@ class Worker:
             theirs.close()
             return TesterProcess(pid, ours)
         try:
-            process.die_with_parent(parent)
             for connection in (ours, self._connection):
                 connection.close()
             os.close(self.zygote.fileno())
             process.lower_limit(resource.RLIMIT_AS, self._space)
             process.lower_limit(resource.RLIMIT_FSIZE, 0)
+            confine_tester(self.options["level"], self.options["readable"], self._tester_uid, parent)
             tester.serve(theirs, self.options["output_bytes"] + _FRAME_MARGIN)
         finally:
             os._exit(0)
