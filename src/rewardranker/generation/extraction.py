@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from rewardranker.generation.functions import assemble_function
 from rewardranker.types import Task
 
 _FENCE = re.compile(r"^(?P<indent>[ \t]*)(?P<fence>`{3,}|~{3,})[ \t]*(?P<info>[^`\n]*)$")
@@ -24,6 +25,7 @@ _NOT_PROGRAMS = re.compile(
     r"bash|sh|shell|zsh|console|terminal|te?xt|plaintext|out(put)?|json|ya?ml|toml|xml|html|diff|markdown|md|pycon|"
     r"doctest|csv|ini|log"
 )
+_SHELLS = {"bash", "sh", "shell", "zsh"}
 _CODE_START = re.compile(
     r"(async def|def|class|import|from|@|if|for|while|with|try|[A-Za-z_][\w.\[\]]*(: *[\w\[\], .|]+)? *[-+*/]?=)"
 )
@@ -66,10 +68,14 @@ def assemble_program(task: Task, code: str) -> str:
     Code that defines the entry point (or answers a task without one) stands for itself; what the task's prompt gives
     before the entry point and the code lacks (imports, helpers, constants) is put before it. Other code is a
     function's body: it continues the prompt, with the indentation that makes the whole compile. A prompt that is
-    prose is never part.
+    prose is never part. For functions of other languages than Python see `functions`.
     """
     if task.language != "python":
-        if task.entry_point is None or defines(code, task.entry_point, task.language):
+        defined = task.entry_point is not None and defines(code, task.entry_point, task.language)
+        program = assemble_function(task, code, defined)
+        if program is not None:
+            return program
+        if task.entry_point is None or defined:
             lacking = [line for line in task.prompt.split("\n") if _DIRECTIVE.match(line) and line.strip() not in code]
             return "".join(line + "\n" for line in lacking) + code
         return task.prompt + code
@@ -87,7 +93,7 @@ def defines(code: str, name: str, language: str = "python") -> bool:
             is not None
         )
     typed = (
-        rf"(?<!\w)(?!({_NOT_TYPES})\b)\w[\w>\]*&:<,]*[ \t*&]+{word}\s*[({{<]"  # a return type or `function` in front
+        rf"(?<!\w)(?!({_NOT_TYPES})\b)\w[\w>\[\]*&:<,]*[ \t*&]+{word}\s*[({{<]"  # a return type or `function` in front
     )
     named = rf"^\s*((export|const|let|var|local|my)\s+)*\$?{word}\s*(<-|::|:=|=[^=]|\(\)\s*{{)"
     lisp = rf"\(define\s+\(?{word}\b"
@@ -134,12 +140,16 @@ def _rank(block: _Block, entry_point: str | None, language: str) -> tuple[bool, 
     )
     return (
         entry_point is not None and defines(block.code, entry_point, language),
-        not _NOT_PROGRAMS.fullmatch(block.language) and not block.code.lstrip().startswith(">>>"),
+        _may_be_program(block.language, language) and not block.code.lstrip().startswith(">>>"),
         tree is not None,
         has_definitions,
         # Among blocks that define the entry point the last wins whatever its length: drafts come before answers.
         0 if entry_point is not None and defines(block.code, entry_point, language) else len(block.code.strip()),
     )
+
+
+def _may_be_program(marked: str, language: str) -> bool:
+    return not _NOT_PROGRAMS.fullmatch(marked) or {marked, language} <= _SHELLS
 
 
 # --- code without a fence -----------------------------------------------------------------------------------------
