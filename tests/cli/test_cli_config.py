@@ -94,7 +94,7 @@ DRY_RUNS = {
     "judge": ["in.jsonl", "--tasks", "tasks.jsonl", "--output", "out"],
     "prefer": ["in.jsonl", "in.jsonl", "--tasks", "tasks.jsonl", "--output", "out"],
     "rank": ["in.jsonl", "--tasks", "tasks.jsonl", "--reward", "m", "--output", "out"],
-    "eval": ["in.jsonl", "in.jsonl", "--tasks", "tasks.jsonl", "--output", "out"],
+    "eval": ["--samples", "in.jsonl", "--verdicts", "in.jsonl", "--tasks", "tasks.jsonl", "--output", "out"],
     "ppo": [
         "--model",
         "m",

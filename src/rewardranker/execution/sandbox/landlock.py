@@ -92,13 +92,13 @@ class Ruleset:
         devices: Iterable[str | Path] = DEVICES,
         version: int | None = None,
     ) -> None:
+        self._rules: list[tuple[int, bytes]] = []
         self._version = abi() if version is None else min(version, abi())
         if self._version < 1:
             raise OSError(errno.ENOSYS, "this kernel has no Landlock, or it was not enabled at boot (lsm=landlock,...)")
         # The first call of a C function costs 40 us, in every child that makes it. So it is made here, without effect.
         _libc.prctl(_PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
         self._handled = sum(rights for since, rights in _SINCE.items() if since <= self._version)
-        self._rules: list[tuple[int, bytes]] = []
         for paths, rights in ((read_only, _READ), (read_write, _READ_WRITE), (devices, _DEVICE)):
             self._rules += (self._rule(path, rights) for path in paths)
 
@@ -141,9 +141,11 @@ class Ruleset:
             self.close()
 
     def close(self) -> None:
-        """Let go of the paths."""
+        """Let go of the paths; a ruleset that is forgotten does so by itself."""
         while self._rules:
             os.close(self._rules.pop()[0])
+
+    __del__ = close
 
 
 def _call(number: int, *arguments: object) -> int:
