@@ -39,7 +39,7 @@ from .plan import BadTests, Plan, make_plan
 from .wire import FrameReader, write_frame
 
 _DETAIL = 500
-_PLANS = 64
+_PLANS = 1024
 """Compiled tests kept: samples of one task come together."""
 _MODULE = "__tests__"
 

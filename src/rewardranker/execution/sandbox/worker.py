@@ -33,7 +33,7 @@ from .servers import Servers
 from .wire import FrameReader, Gone, write_frame
 from .zygote import COMMON_MODULES
 
-_TESTER_LIFE = 200
+_TESTER_LIFE = 2000
 """Programs that one tester process serves."""
 _TESTER_NUMBER = 15
 """Tells the testers' user id from those of the worker's zygotes."""
