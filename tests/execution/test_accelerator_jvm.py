@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import struct
 import subprocess
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from rewardranker.execution import languages, programs
 from rewardranker.execution.accelerators import java, scala
 from rewardranker.execution.languages import Toolchain
 
-DATA = Path(os.environ.get("REWARDRANKER_DATA", "/work/shared/data")) / "multipl-e"
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "multipl-e"
 SOLUTIONS = Path(__file__).parent / "solutions"
 ACCELERATE = {"java": java.accelerate, "scala": scala.accelerate}
 MEMORY_MB = 512

@@ -171,7 +171,10 @@ class _Job:
             return "cheated", "it also passes with one expected value of its tests changed", False
         if outcome[2]:
             return outcome
-        if self._tells_line and outcome[0] != "compile error":
+        if outcome[0] == "compile error" and self._toolchain.builds:
+            # Even compiling can depend on chance: C++ knows the time of day.
+            return "wrong answer", f"with one test changed it does not compile: {outcome[1]}"[:_SHOWN], False
+        if self._tells_line:
             lines = {int(line) - before for line in re.findall(self._toolchain.failed_line, self._text)}
             if not lines or not lines <= set(range(canary.first_line, canary.last_line + 1)):
                 return "wrong answer", f"its second run, alike but for one test, failed elsewhere: {outcome[1]}", False
