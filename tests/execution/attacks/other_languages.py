@@ -216,8 +216,8 @@ CPP = [
         "compile-time bombs",
         "late",
         "endless include",
-        "the compiler reads the device to its end",
-        '#include "/dev/zero"\n' + _CPP + _CPP_ADD,
+        "the compiler reads the device to its end; /dev/zero would fill its memory before it is late",
+        '#include "/dev/urandom"\n' + _CPP + _CPP_ADD,
     ),
     _harm(
         "cpp",
