@@ -199,3 +199,19 @@ def test_program_that_leaves_its_tests_by_chance_never_passes(judge: ProgramJudg
     items = [example_item(code, text.replace("{}", str(number))) for number in range(24)]
     statuses = {verdict.status for verdict in judge.judge(items)}
     assert statuses == {"wrong answer", "cheated"}
+
+
+def test_pass_without_a_canary_says_so(judge: ProgramJudge) -> None:
+    usable("sh")
+    task = Task("t", "", "sh", tests="f; true")
+    verdict = one(judge, (task, sample_of("f() { :; }")))
+    assert verdict.passed
+    assert verdict.detail.startswith("believed by its exit status alone: no assertion")
+
+
+def test_setup_stands_before_real_and_changed_tests(judge: ProgramJudge) -> None:
+    usable("php")
+    example = EXAMPLES["php"]
+    task = Task("t", "", "php", tests=example.tests, setup="function offset() {\n    return 0;\n}")
+    program = example.prompt + example.right.replace("max(0,", "max(offset(),")
+    assert one(judge, (task, sample_of(program))).status == "passed"

@@ -56,8 +56,7 @@ class TaskTexts:
 
     def toolchain(self, task: Task) -> str:
         """Name and version of what runs the task's programs."""
-        language = self._get(task)[0]
-        return PYTHON if language.code == "py" else _toolchain(language.code).version
+        return self._version(self._get(task)[0])
 
     def _get(self, task: Task) -> tuple[languages.Language, str, str]:
         if id(task) in self._known:
@@ -90,28 +89,28 @@ class TaskTexts:
                 "comparison": comparison,
                 "toolchain": None,
             }
-        tests = task.tests if isinstance(task.tests, str) else "\n".join(task.tests)
+        tests = "\n".join([*filter(None, [task.setup]), *([task.tests] if isinstance(task.tests, str) else task.tests)])
         found = _toolchain(language.code)
         for library in found.lacking_for(f"{task.prompt}\n{tests}"):
             raise SandboxError(
                 f"task '{task.task_id}' needs {library.name}, which this machine lacks: {library.install}"
             )
         return {
-            "tests": f"{task.setup}\n{tests}" if task.setup else tests,
+            "tests": tests,
             "inputs": inputs,
             "comparison": comparison,
             "toolchain": self._toolchain_fields(found),
             "canary": self._canary(language, tests) if not inputs else None,
         }
 
-    def _canary(self, language: languages.Language, tests: str) -> dict[str, Any] | None:
+    def _canary(self, language: languages.Language, tests: str) -> dict[str, Any]:
         """The tests with an expected value changed, always the same for the same tests: `command.Canary`'s fields."""
         if not self._options.canary:
-            return None
+            return {"missing": "the option judge.canary is off"}
         seed = int.from_bytes(hashlib.sha256(tests.encode("utf-8", "surrogatepass")).digest()[:8], "little")
         made = make_canary(language.code, tests, seed)
         if not isinstance(made, Canary):
-            return None
+            return {"missing": made.reason}
         return {"tests": made.tests, "first_line": made.first_line, "last_line": made.last_line}
 
     def _toolchain_fields(self, found: languages.Toolchain) -> dict[str, Any]:

@@ -94,7 +94,7 @@ class _ByTests:
         return rankings
 
     def _scores(self, passes: Bools, counts: Ints, samples: Sequence[Sample]) -> Floats:
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not define _scores")
 
 
 class CodeT(_ByTests):

@@ -167,7 +167,7 @@ class _ByOutputs:
         return rankings
 
     def _scores(self, values: Ints, task: Task, samples: Sequence[Sample]) -> Floats:
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} does not define _scores")
 
     def _execution(self, candidates: Candidates) -> Cost:
         return self._table.execution(candidates)

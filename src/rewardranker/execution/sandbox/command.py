@@ -73,12 +73,13 @@ class Toolchain:
 
 @dataclass(frozen=True)
 class Canary:
-    """Tests that a right program fails, and where."""
+    """Tests that a right program fails, and where; or why there are none."""
 
-    tests: str
-    first_line: int
+    tests: str = ""
+    first_line: int = 0
     """Of the changed assertion, in `tests`, from 1."""
-    last_line: int
+    last_line: int = 0
+    missing: str = ""
 
 
 @dataclass
@@ -118,8 +119,7 @@ def judge_program(worker: Worker, item: dict[str, Any]) -> dict[str, Any]:
     job = _Job(worker, Toolchain(**task["toolchain"]), item["main"])
     if task["inputs"]:
         return job.decide_by_output(item["program"], task)
-    canary = Canary(**task["canary"]) if task["canary"] is not None else None
-    return job.decide_by_exit(item["program"], task["tests"], canary)
+    return job.decide_by_exit(item["program"], task["tests"], Canary(**task["canary"]))
 
 
 class _Job:
@@ -138,22 +138,24 @@ class _Job:
         self._text = ""
         """What the last run printed."""
 
-    def decide_by_exit(self, program: str, tests: str, canary: Canary | None) -> dict[str, Any]:
+    def decide_by_exit(self, program: str, tests: str, canary: Canary) -> dict[str, Any]:
         try:
             outcome = self._decide(program, tests, canary)
         except _CantSay:
             self._warm = False
             outcome = self._decide(program, tests, canary)
-        return verdict(self._runs, *outcome, int(outcome == PASSED), 1)
+        if outcome == PASSED and canary.missing:
+            outcome = ("passed", f"believed by its exit status alone: {canary.missing}", False)
+        return verdict(self._runs, *outcome, int(outcome[0] == "passed"), 1)
 
-    def _decide(self, program: str, tests: str, canary: Canary | None) -> Outcome:
+    def _decide(self, program: str, tests: str, canary: Canary) -> Outcome:
         """
         Raises:
             _CantSay: the warm runtime leaves a run to a process of its own. Then all runs are left to such: a program
                 can tell the two apart, and could have only its canary left over, to fail there on purpose.
         """
         outcome = self._all_pass(f"{program}\n{tests}")
-        if outcome == PASSED and canary is not None:
+        if outcome == PASSED and not canary.missing:
             outcome = self._with_canary(f"{program}\n{canary.tests}", program.count("\n") + 1, canary)
         return outcome
 
