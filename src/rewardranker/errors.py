@@ -66,3 +66,31 @@ class RunDirectoryError(RewardRankerError):
     """The run directory can't be used: another process holds it, its recipe differs, or the disk is full."""
 
     exit_code = 8
+
+
+class ModelServerError(RewardRankerError):
+    """A model server can't be reached, is too busy, refuses a request, or answers with something unusable."""
+
+    exit_code = 9
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+        url: str = "",
+        may_pass: bool = False,
+    ) -> None:
+        """
+        Args:
+            status: of the HTTP answer; None: there was none.
+            retry_after: seconds that the server asked to wait.
+            url: what was asked, without credentials.
+            may_pass: the same request may succeed later.
+        """
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+        self.url = url
+        self.may_pass = may_pass
