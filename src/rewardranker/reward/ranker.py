@@ -17,6 +17,7 @@ from rewardranker.prompts import encode_prompt
 from rewardranker.reward.data import encode_row
 from rewardranker.reward.model import SETTINGS, RewardSettings, load_reward_model, save_reward_model, score
 from rewardranker.training import length_limit, padded
+from rewardranker.types import ProgressReporter
 
 
 class RewardRanker:
@@ -47,7 +48,6 @@ class RewardRanker:
         """Write model, tokenizer and options into a folder that `from_pretrained` reads."""
         save_reward_model(self.model, self.tokenizer, self.options, path)
 
-    @torch.inference_mode()
     def predict(
         self, pairs: Sequence[tuple[str, str]], batch_tokens: int = 8192, show_progress: bool = False
     ) -> NDArray[np.float32]:
@@ -66,7 +66,26 @@ class RewardRanker:
         distinct: dict[tuple[str, str], int] = {}
         where = [distinct.setdefault((prompt, completion), len(distinct)) for prompt, completion in pairs]
         rows = self._encode(list(distinct))
-        progress = Progress() if show_progress else Silent()
+        return self.score_rows(rows, batch_tokens, Progress() if show_progress else Silent())[where]
+
+    @torch.inference_mode()
+    def score_rows(
+        self,
+        rows: Sequence[tuple[Sequence[int], int]],
+        batch_tokens: int = 8192,
+        progress: ProgressReporter | None = None,
+    ) -> NDArray[np.float32]:
+        """Scores of rows that are tokens already, in their order.
+
+        Args:
+            rows: tokens of prompt and program, and where the program starts, as `data.encode_row` makes them.
+            batch_tokens: as for `predict`.
+            progress: told how many rows are done.
+
+        Returns:
+            float32 `[len(rows)]`.
+        """
+        progress = progress or Silent()
         progress.start("scoring", len(rows), "programs")
         scores = np.zeros(len(rows), dtype=np.float32)
         done = 0
@@ -80,7 +99,7 @@ class RewardRanker:
             done += len(batch)
             progress.update(done)
         progress.finish()
-        return scores[where]
+        return scores
 
     def rank(
         self, query: str, documents: Sequence[str], top_k: int | None = None, return_documents: bool = False
