@@ -150,6 +150,82 @@ def test_a_missing_head_is_never_made_up(folder: Path) -> None:
         RewardRanker.from_pretrained(folder)
 
 
+# --- GGUF files -----------------------------------------------------------------------------------------------------
+
+
+GGUF_NAMES = {
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+    "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "ffn_norm",
+    "model.embed_tokens": "token_embd",
+    "model.norm": "output_norm",
+    "model.layers": "blk",
+}
+
+
+def write_gguf(folder: Path, file: Path) -> Path:
+    """The Qwen2 model of a folder, whose embeddings are tied, as llama.cpp would keep it, not quantized."""
+    gguf = pytest.importorskip("gguf")
+    model, tokenizer = load_causal_lm(str(folder))
+    config, bpe = model.config, json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+    writer = gguf.GGUFWriter(file, "qwen2")
+    writer.add_block_count(config.num_hidden_layers)
+    writer.add_context_length(config.max_position_embeddings)
+    writer.add_embedding_length(config.hidden_size)
+    writer.add_feed_forward_length(config.intermediate_size)
+    writer.add_head_count(config.num_attention_heads)
+    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+    writer.add_rope_freq_base(config.rope_parameters["rope_theta"])
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("qwen2")
+    tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))
+    special = {tokens[tokenizer.pad_token_id], tokens[tokenizer.eos_token_id]}
+    # transformers' class for qwen2 would add the token that every Qwen2 has
+    writer.add_token_list(["<|endoftext|>" if token == tokenizer.eos_token else token for token in tokens])
+    writer.add_token_types([gguf.TokenType.CONTROL if t in special else gguf.TokenType.NORMAL for t in tokens])
+    writer.add_token_merges([" ".join(pair) for pair in bpe["merges"]])
+    writer.add_eos_token_id(tokenizer.eos_token_id)
+    writer.add_pad_token_id(tokenizer.pad_token_id)
+    for name, tensor in model.state_dict().items():
+        for ours, theirs in GGUF_NAMES.items():
+            name = name.replace(ours, theirs)
+        if name != "lm_head.weight":
+            writer.add_tensor(name, tensor.numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return file
+
+
+def test_a_gguf_file_is_the_model_that_it_was_made_of(folder: Path, tmp_path: Path) -> None:
+    file = write_gguf(folder, tmp_path / "tiny.gguf")
+    model, tokenizer = load_causal_lm(str(folder))
+    again, same = load_causal_lm(str(file))
+    text = "def f():\n    return 10\n"
+    assert same.encode("return") == tokenizer.encode("return")
+    assert same.decode(same.encode(text)) == text
+    assert (same.eos_token_id, same.pad_token_id) == (tokenizer.eos_token_id, tokenizer.pad_token_id)
+    ids = torch.tensor([tokenizer.encode(text)])
+    with torch.inference_mode():
+        torch.testing.assert_close(again(ids).logits, model(ids).logits)
+
+
+def test_a_gguf_file_that_is_missing_or_broken_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"none\.gguf': no such file"):
+        load_causal_lm(str(tmp_path / "none.gguf"))
+    (tmp_path / "broken.gguf").write_bytes(b"GGUF\x03\x00\x00\x00 and no more")
+    with pytest.raises(ModelError, match=r"broken\.gguf' can't be loaded"):
+        load_causal_lm(str(tmp_path / "broken.gguf"))
+
+
 # --- SmolLM2 --------------------------------------------------------------------------------------------------------
 
 

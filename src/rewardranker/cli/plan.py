@@ -106,7 +106,7 @@ def models(names: Mapping[str, str | None]) -> Iterator[str]:
         if name is None or name == "scratch":
             continue
         check_name(name)
-        if name != SMOLLM2 and not Path(name).is_dir():
+        if name != SMOLLM2 and not Path(name).exists():
             yield f"{option}: there is no folder {name}, so it would come from the hub"
 
 

@@ -11,7 +11,7 @@ from rewardranker.cli import common, plan
 
 @click.command(short_help="Draw programs for tasks: -> SAMPLES.jsonl")
 @common.recipe_options
-@click.option("--model", help="Folder, hub name, or `smollm2-135m`; default: the recipe's model.generator.")
+@click.option("--model", help="Folder, hub name, `.gguf` file, or `smollm2-135m`; default: the recipe's model.generator.")
 @click.option("--tasks", "name", metavar="NAME", help="See `rewardranker tasks`; default: the recipe's tasks.train.")
 @click.option("--limit", type=click.IntRange(min=1), help="The first so many tasks.")
 @click.option("--round", "round_", type=click.IntRange(min=0), default=0, help="Written into every sample.")
