@@ -3,8 +3,9 @@ import pytest
 import torch
 
 from rewardranker.errors import DataError, ModelError
-from rewardranker.policy import episodes as module
-from rewardranker.policy.episodes import Episodes, check_head
+from rewardranker.policy import logprobs as module
+from rewardranker.policy.episodes import Episodes
+from rewardranker.policy.logprobs import check_head
 from rewardranker.policy.value_head import ValueHead
 
 PROMPTS = [[1, 5], [1, 3, 4, 6], [1], [1, 9, 8]]

@@ -11,8 +11,8 @@ from rewardranker.config import PromptOptions
 from rewardranker.errors import DataError, RunDirectoryError, TrainingError
 from rewardranker.policy.checkpoints import PPOState
 from rewardranker.policy.episodes import Episodes
-from rewardranker.policy.ppo import _before_updates, _plan, _TokenNumbers, _update
 from rewardranker.policy.rollouts import derived_seed, episode_scores, reward_scale, tasks_of_step
+from rewardranker.policy.updates import Learner, TokenNumbers, plan_of_step
 from rewardranker.policy.value_head import ValueHead
 from rewardranker.prompts import encode_prompt
 from rewardranker.types import Sample, Verdict
@@ -121,7 +121,7 @@ def test_the_first_ratios_are_exactly_one(tmp_path):
 
 
 @pytest.mark.parametrize("micro_batch_tokens", [1, 24])
-def test_micro_batches_add_up_to_the_gradient_of_the_whole(tmp_path, micro_batch_tokens):
+def test_micro_batches_add_up_to_the_gradient_of_the_whole(micro_batch_tokens):
     tokenizer = world.new_tokenizer()
     samples = [
         s
@@ -139,11 +139,12 @@ def test_micro_batches_add_up_to_the_gradient_of_the_whole(tmp_path, micro_batch
         model, head = world.new_model(tokenizer), ValueHead(16)
         torch.nn.init.ones_(head.output.weight)
         parameters = [*model.parameters(), *head.parameters()]
-        numbers = _TokenNumbers(old - 2, values, old)
-        plan = _plan(episodes, 1, options, 1)
-        optimizer = torch.optim.SGD(parameters)
-        _update(model, head, optimizer, episodes, plan, numbers, advantages, returns, STATE, options, tmp_path)
-        gradients.append(torch.cat([p.grad.flatten() for p in parameters if p.grad is not None]))
+        numbers = TokenNumbers(old - 2, values, old)
+        plan = plan_of_step(episodes, 1, options, 1)
+        before = torch.cat([p.detach().flatten().double() for p in parameters])
+        learner = Learner(model, head, None, torch.optim.SGD(parameters, lr=1.0), options)
+        learner.update(episodes, plan, numbers, None, advantages, returns, guard=len)
+        gradients.append(before - torch.cat([p.detach().flatten() for p in parameters]))
     assert len(plan[0][0]) > 1
     assert gradients[0].norm() > 0.1
     assert (gradients[0] - gradients[1]).norm() / gradients[0].norm() < 1e-5
@@ -155,7 +156,10 @@ def test_old_numbers_land_on_their_own_episode():
     torch.nn.init.ones_(head.output.weight)
     episodes = Episodes.build([[1, 4], [1, 5, 6], [1, 7]], [[3, 2], [8, 9, 2], [10]], 0, "cpu")
     options = world.options(minibatches=2, micro_batch_tokens=5, temperature=0.7)
-    numbers = _before_updates(model, head, model, episodes, _plan(episodes, 1, options, 1), options)
+    plan = plan_of_step(episodes, 1, options, 1)
+    numbers, first = Learner(model, head, model, None, options).before_updates(episodes, plan)
+    first_rows = plan[0][0][0]
+    torch.testing.assert_close(episodes.padded(first.logprobs, first_rows), numbers.logprobs[first_rows])
     with torch.no_grad():
         for row in range(3):
             alone = episodes.score(model, head, [row], 0.7)

@@ -10,11 +10,6 @@ import torch
 from torch import Tensor
 
 
-def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the positions where `mask` is True (a scalar)."""
-    return values[mask].mean()
-
-
 def whiten(values: Tensor, mask: Tensor) -> Tensor:
     """Shift and scale to mean 0 and variance 1 over the batch's real tokens; padding becomes 0.
 

@@ -8,27 +8,23 @@ same `batches` where equality matters.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
-from torch.utils.checkpoint import checkpoint
 
-from rewardranker.errors import DataError, ModelError
+from rewardranker.errors import DataError
+from rewardranker.policy.logprobs import chosen_logprobs
 from rewardranker.policy.value_head import ValueHead
-
-CHUNK_LOGITS = 1 << 26
-"""Logits computed at a time (256 MB in float32); larger batches recompute each chunk's logits in the backward."""
 
 
 class TokenScores(NamedTuple):
     """One number for each completion token of the rows asked for, row after row, without padding: `[tokens]`."""
 
     logprobs: Tensor
-    values: Tensor | None
+    values: Any
     """Value of the state before the token; None without a value head."""
     entropy: Tensor
     """Entropy of the distribution that the token was drawn from, in nats; carries no gradient."""
@@ -47,6 +43,8 @@ class Episodes:
     """`[episodes, longest completion]`, bool."""
     totals: tuple[int, ...]
     """Prompt and completion tokens of each episode."""
+    prompts: tuple[int, ...]
+    """A number for each episode's prompt; equal prompts have equal ones."""
 
     @classmethod
     def build(
@@ -63,6 +61,7 @@ class Episodes:
                     "or more (a tokenizer without a begin token can't start from an empty prompt; a sample needs its "
                     "token_ids)"
                 )
+        numbers: dict[tuple[int, ...], int] = {}
         rows = [torch.tensor([*p, *c]) for p, c in zip(prompts, completions, strict=True)]
         input_ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad_token_id).to(device)
         lengths = torch.tensor([len(c) for c in completions], device=device)
@@ -72,10 +71,18 @@ class Episodes:
             lengths=lengths,
             mask=torch.arange(int(lengths.max()), device=device) < lengths[:, None],
             totals=tuple(len(row) for row in rows),
+            prompts=tuple(numbers.setdefault(tuple(p), len(numbers)) for p in prompts),
         )
 
     def __len__(self) -> int:
         return len(self.totals)
+
+    def rows_by_prompt(self, rows: Iterable[int]) -> list[list[int]]:
+        """`rows` with equal prompts together, in the order in which the prompts first come."""
+        groups: dict[int, list[int]] = {}
+        for row in rows:
+            groups.setdefault(self.prompts[row], []).append(row)
+        return list(groups.values())
 
     def batches(self, rows: Sequence[int], tokens: int) -> Iterator[list[int]]:
         """Split `rows` into batches of at most `tokens` tokens, padding included (a longer row stands alone).
@@ -111,49 +118,10 @@ class Episodes:
         positions = positions[mask]
         chosen = input_ids.reshape(-1)[positions]
         before = states.reshape(-1, states.shape[-1]).index_select(0, positions - 1)
-        logprobs, entropy = _chosen_logprobs(before, model.get_output_embeddings(), chosen, temperature)
+        logprobs, entropy = chosen_logprobs(before, model.get_output_embeddings(), chosen, temperature)
         return TokenScores(logprobs, value_head(before) if value_head is not None else None, entropy)
 
     def padded(self, flat: Tensor, rows: Sequence[int]) -> Tensor:
         """Numbers of `score(rows)` as `[len(rows), longest completion]`, 0 on padding."""
         mask = self.mask[torch.tensor(rows, device=self.mask.device)]
         return torch.zeros(mask.shape, dtype=flat.dtype, device=flat.device).masked_scatter(mask, flat)
-
-
-def _chosen_logprobs(states: Tensor, lm_head: Any, chosen: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    size = max(1, CHUNK_LOGITS // lm_head.weight.shape[0])
-    if len(states) <= size:
-        return _chunk_logprobs(states, lm_head, chosen, temperature)
-    parts = [
-        checkpoint(_chunk_logprobs, s, lm_head, c, temperature, use_reentrant=False)
-        if torch.is_grad_enabled()
-        else _chunk_logprobs(s, lm_head, c, temperature)
-        for s, c in zip(states.split(size), chosen.split(size), strict=True)
-    ]
-    return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
-
-
-def _chunk_logprobs(states: Tensor, lm_head: Any, chosen: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    logits = lm_head(states).float()
-    every = functional.log_softmax(logits if temperature == 1 else logits / temperature, dim=-1)
-    with torch.no_grad():
-        entropy = -(every.exp() * every).sum(dim=-1)
-    return every.gather(1, chosen[:, None]).squeeze(1), entropy
-
-
-@torch.no_grad()
-def check_head(model: Any, token_id: int) -> None:
-    """Refuse a model whose logits are more than its head applied to its last hidden states (capped, scaled ones).
-
-    Raises:
-        ModelError: they differ, so `Episodes.score` would compute other probabilities than the model samples from.
-    """
-    input_ids = torch.full((1, 4), token_id, device=next(model.parameters()).device)
-    expected = model(input_ids=input_ids, use_cache=False).logits.float()
-    states = model.base_model(input_ids=input_ids, use_cache=False).last_hidden_state
-    found = model.get_output_embeddings()(states).float()
-    if not torch.allclose(found, expected, rtol=1e-3, atol=1e-3):
-        raise ModelError(
-            f"{type(model).__name__} changes its logits after the language-model head (soft caps or scales): PPO here "
-            "supports models without that, such as Llama, Qwen, DeepSeek-Coder, StarCoder2"
-        )

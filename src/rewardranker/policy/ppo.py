@@ -45,15 +45,14 @@ seconds/rollout, /score, /forward, /update, /validation      wall clock of the p
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -63,9 +62,10 @@ from rewardranker.errors import DataError
 from rewardranker.policy import checkpoints
 from rewardranker.policy.advantages import generalized_advantages, whiten
 from rewardranker.policy.checkpoints import PPOState
-from rewardranker.policy.episodes import Episodes, check_head
+from rewardranker.policy.episodes import Episodes
 from rewardranker.policy.guards import guard_collapse, guard_finite
-from rewardranker.policy.losses import KLController, clipped_policy_loss, clipped_value_loss, penalized_rewards
+from rewardranker.policy.logprobs import check_head
+from rewardranker.policy.losses import KLController, penalized_rewards
 from rewardranker.policy.rollouts import (
     Rollout,
     Validation,
@@ -76,6 +76,7 @@ from rewardranker.policy.rollouts import (
     reward_scale,
     tasks_of_step,
 )
+from rewardranker.policy.updates import Learner, plan_of_step
 from rewardranker.policy.value_head import ValueHead
 from rewardranker.progress import Silent
 from rewardranker.prompts import encode_prompt
@@ -83,8 +84,6 @@ from rewardranker.training import with_lora
 from rewardranker.types import Judge, ProgressReporter, RewardFunction, Task
 
 Metrics = dict[str, float]
-Plan = list[list[list[list[int]]]]
-"""Rows of each micro-batch of each minibatch of each epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,7 @@ class PPOResult:
 
 def train_ppo(
     policy: Any,
-    reference: Any,
+    reference: Any | None,
     tokenizer: Any,
     tasks: Sequence[Task],
     validation_tasks: Sequence[Task],
@@ -125,7 +124,8 @@ def train_ppo(
 
     Args:
         policy: causal language model to train, at the SFT generator's weights.
-        reference: the SFT generator, which the KL penalty holds on to. The same object as `policy` is copied first.
+        reference: the SFT generator, which the KL penalty holds on to. None, or the same object as `policy`: with LoRA
+            the policy is read without its adapters, so that no second model is in memory; else it is copied first.
         tasks: each step draws `options.tasks_per_step` of them; nearly all are seen before any comes again.
         validation_tasks: decide which step is the result, and fix the reward's scale.
         rollout: draws the programs (`max_new_tokens` is its own).
@@ -149,7 +149,8 @@ def train_ppo(
     if figures is not None:
         return PPOResult(output_dir / "policy", figures["step"], _history(output_dir), figures)
 
-    reference = copy.deepcopy(reference) if reference is policy else reference
+    if reference is None or reference is policy:
+        reference = policy if lora_rank else copy.deepcopy(policy)
     policy, reference = policy.to(device).eval(), reference.to(device).eval()  # no dropout: ratios start at exactly 1
     adapted = with_lora(policy, lora_rank, lora_alpha, "CAUSAL_LM", options.seed).eval() if lora_rank else policy
     check_head(policy, tokenizer.pad_token_id)
@@ -159,6 +160,7 @@ def train_ppo(
         {"params": list(value_head.parameters()), "lr": options.value_learning_rate or options.learning_rate},
     ]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.0, fused=True)
+    learner = Learner(policy, value_head, reference, optimizer, options)
     controller = KLController(options.kl_target, options.kl_horizon)
     validation = Validation(validation_tasks, rollout, judge, reward, options)
 
@@ -207,8 +209,8 @@ def train_ppo(
                 tokenizer.pad_token_id,
                 device,
             )
-            plan = _plan(episodes, step, options, round)
-            old = _before_updates(policy, value_head, reference, episodes, plan, options)
+            plan = plan_of_step(episodes, step, options, round)
+            old, first = learner.before_updates(episodes, plan)
             clock.lap("forward")
 
             # ADVANTAGES: the KL penalty at every token, the score at the last one.
@@ -222,9 +224,9 @@ def train_ppo(
                 advantages = whiten(advantages, episodes.mask)
 
             # UPDATE
-            metrics = _update(
-                policy, value_head, optimizer, episodes, plan, old, advantages, returns, state, options, output_dir
-            )
+            guard = functools.partial(guard_finite, state=state, folder=output_dir)
+            metrics = learner.update(episodes, plan, old, first, advantages, returns, guard)
+            del first  # its graph, and the memory that it holds
             clock.lap("update")
 
             # METRICS
@@ -276,97 +278,6 @@ def train_ppo(
     path = checkpoints.finish(output_dir, identity, state.best_step, figures)
     progress.finish(best_pass_rate=state.best_pass_rate, chosen_step=state.best_step)
     return PPOResult(path, state.best_step, history, figures)
-
-
-@dataclass(frozen=True, slots=True)
-class _TokenNumbers:
-    """What stays fixed during the updates of a step, each `[episodes, longest completion]`, 0 on padding."""
-
-    logprobs: Tensor
-    values: Tensor
-    reference_logprobs: Tensor
-
-
-@torch.no_grad()
-def _before_updates(
-    policy: Any, value_head: ValueHead, reference: Any, episodes: Episodes, plan: Plan, options: PPOOptions
-) -> _TokenNumbers:
-    shape, where = episodes.mask.shape, episodes.mask.device
-    numbers = _TokenNumbers(*(torch.zeros(shape, device=where) for _ in range(3)))
-    for rows in (rows for minibatch in plan[0] for rows in minibatch):
-        scored = episodes.score(policy, value_head, rows, options.temperature)
-        numbers.logprobs[rows] = episodes.padded(scored.logprobs, rows)
-        numbers.values[rows] = episodes.padded(scored.values, rows)
-        scored = episodes.score(reference, None, rows, options.temperature)
-        numbers.reference_logprobs[rows] = episodes.padded(scored.logprobs, rows)
-    return numbers
-
-
-def _update(
-    policy: Any,
-    value_head: ValueHead,
-    optimizer: Any,
-    episodes: Episodes,
-    plan: Plan,
-    old: _TokenNumbers,
-    advantages: Tensor,
-    returns: Tensor,
-    state: PPOState,
-    options: PPOOptions,
-    output_dir: Path,
-) -> Metrics:
-    """All optimiser steps of a PPO step; means over the tokens of all of them."""
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    sums: Metrics = defaultdict(float)
-    tokens_seen, norms = 0, []
-    for minibatch in (minibatch for epoch in plan for minibatch in epoch):
-        tokens = int(episodes.lengths[[row for rows in minibatch for row in rows]].sum())
-        optimizer.zero_grad(set_to_none=True)
-        for rows in minibatch:
-            mask = episodes.mask[rows]
-            new = episodes.score(policy, value_head, rows, options.temperature)
-            policy_loss, ratio = clipped_policy_loss(
-                new.logprobs, old.logprobs[rows][mask], advantages[rows][mask], options.clip
-            )
-            value_loss, value_clipped = clipped_value_loss(
-                new.values, old.values[rows][mask], returns[rows][mask], options.value_clip
-            )
-            # Sums over the micro-batch, divided by the tokens of the minibatch: its exact mean, however it is split.
-            ((policy_loss.sum() + options.value_coefficient * value_loss.sum()) / tokens).backward()
-            sums_here = {
-                "loss/policy_avg": policy_loss,
-                "loss/value_avg": value_loss,
-                "policy/clipfrac_avg": policy_loss > -advantages[rows][mask] * ratio,
-                "policy/approxkl_avg": 0.5 * (new.logprobs - old.logprobs[rows][mask]) ** 2,
-                "policy/entropy_avg": new.entropy,
-                "val/clipfrac_avg": value_clipped,
-                "val/ratio": ratio,
-                "val/ratio_var": ratio**2,
-            }
-            numbers = torch.stack([values.detach().double().sum() for values in sums_here.values()]).tolist()
-            for name, number in zip(sums_here, numbers, strict=True):
-                sums[name] += number
-        norm = torch.nn.utils.clip_grad_norm_(parameters, options.max_grad_norm).item()
-        guard_finite({**sums, "gradient norm": norm}, state, output_dir)
-        optimizer.step()
-        norms.append(norm)
-        tokens_seen += tokens
-    metrics = {name: total / tokens_seen for name, total in sums.items()}
-    metrics["val/ratio_var"] = max(0.0, metrics["val/ratio_var"] - metrics["val/ratio"] ** 2)
-    metrics["policy/grad_norm"] = float(np.mean(norms))
-    return metrics
-
-
-def _plan(episodes: Episodes, step: int, options: PPOOptions, round: int) -> Plan:
-    generator = np.random.default_rng(derived_seed(options.seed, "minibatches", round, step))
-    return [
-        [
-            list(episodes.batches(part.tolist(), options.micro_batch_tokens))
-            for part in np.array_split(generator.permutation(len(episodes)), options.minibatches)
-            if len(part)
-        ]
-        for _ in range(options.epochs)
-    ]
 
 
 class _Clock:

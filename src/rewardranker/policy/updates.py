@@ -1,0 +1,143 @@
+"""A PPO step's forward passes before the updates, and the updates themselves, in micro-batches bounded by tokens."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rewardranker.config import PPOOptions
+from rewardranker.policy.episodes import Episodes, TokenScores
+from rewardranker.policy.losses import clipped_policy_loss, clipped_value_loss
+from rewardranker.policy.reference import without_adapters
+from rewardranker.policy.rollouts import derived_seed
+from rewardranker.policy.value_head import ValueHead
+
+Plan = list[list[list[list[int]]]]
+"""Rows of each micro-batch of each minibatch of each epoch."""
+
+
+def plan_of_step(episodes: Episodes, step: int, options: PPOOptions, round: int) -> Plan:
+    """Shuffled minibatches of equal numbers of episodes, a new shuffle for each epoch.
+
+    Tasks are shuffled, not episodes: a task's episodes stay together, so that their prompt is read once (only where a
+    minibatch ends within a task, twice).
+    """
+    generator = np.random.default_rng(derived_seed(options.seed, "minibatches", round, step))
+    tasks = episodes.rows_by_prompt(range(len(episodes)))
+    plan = []
+    for _ in range(options.epochs):
+        shuffled = [row for task in generator.permutation(len(tasks)) for row in tasks[task]]
+        parts = [part.tolist() for part in np.array_split(np.asarray(shuffled), options.minibatches) if len(part)]
+        plan.append([list(episodes.batches(part, options.micro_batch_tokens)) for part in parts])
+    return plan
+
+
+@dataclass(frozen=True, slots=True)
+class TokenNumbers:
+    """What stays fixed during the updates of a step, each `[episodes, longest completion]`, 0 on padding."""
+
+    logprobs: Tensor
+    values: Tensor
+    reference_logprobs: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Learner:
+    """What is trained, and how: the policy with its value head, the reference that holds it, and their optimiser."""
+
+    policy: Any
+    value_head: ValueHead
+    reference: Any
+    """A model of its own, or the policy, which is then read without its LoRA adapters."""
+    optimizer: Any
+    options: PPOOptions
+
+    def before_updates(self, episodes: Episodes, plan: Plan) -> tuple[TokenNumbers, TokenScores]:
+        """Log-probabilities and values of all episodes, in the batches of the plan's first epoch.
+
+        Only equal shapes give equal bits: in those batches the first ratios are exactly 1. The sampler's own
+        log-probabilities, computed in other shapes, would give ratios that rounding has moved; and the forward that
+        the values need gives these as well.
+
+        Returns:
+            The numbers; and the plan's first batch as the policy scored it, with its graph, for the first update,
+            which would compute the same.
+        """
+        shape, where = episodes.mask.shape, episodes.mask.device
+        numbers = TokenNumbers(*(torch.zeros(shape, device=where) for _ in range(3)))
+        batches = [rows for minibatch in plan[0] for rows in minibatch]
+        temperature = self.options.temperature
+        with torch.no_grad(), without_adapters(self.reference):
+            for rows in batches:
+                scored = episodes.score(self.reference, None, rows, temperature)
+                numbers.reference_logprobs[rows] = episodes.padded(scored.logprobs, rows)
+        for rows in reversed(batches):
+            with torch.set_grad_enabled(rows is batches[0]):
+                scored = episodes.score(self.policy, self.value_head, rows, temperature)
+            numbers.logprobs[rows] = episodes.padded(scored.logprobs.detach(), rows)
+            numbers.values[rows] = episodes.padded(scored.values.detach(), rows)
+        return numbers, scored
+
+    def update(
+        self,
+        episodes: Episodes,
+        plan: Plan,
+        old: TokenNumbers,
+        first: TokenScores | None,
+        advantages: Tensor,
+        returns: Tensor,
+        guard: Callable[[Mapping[str, float]], None],
+    ) -> dict[str, float]:
+        """All optimiser steps of a PPO step; means over the tokens of all of them.
+
+        Args:
+            first: the first batch as `before_updates` scored it; None: score it here.
+            guard: called with losses and the gradient's norm before the optimiser uses them; raises to stop.
+        """
+        options = self.options
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        sums: dict[str, float] = defaultdict(float)
+        tokens_seen, norms = 0, []
+        for minibatch in (minibatch for epoch in plan for minibatch in epoch):
+            tokens = int(episodes.lengths[[row for rows in minibatch for row in rows]].sum())
+            for rows in minibatch:
+                mask = episodes.mask[rows]
+                new = first or episodes.score(self.policy, self.value_head, rows, options.temperature)
+                first = None
+                policy_loss, ratio = clipped_policy_loss(
+                    new.logprobs, old.logprobs[rows][mask], advantages[rows][mask], options.clip
+                )
+                value_loss, value_clipped = clipped_value_loss(
+                    new.values, old.values[rows][mask], returns[rows][mask], options.value_clip
+                )
+                # Sums over the micro-batch, divided by the tokens of the minibatch: its exact mean, however split.
+                ((policy_loss.sum() + options.value_coefficient * value_loss.sum()) / tokens).backward()
+                sums_here = {
+                    "loss/policy_avg": policy_loss,
+                    "loss/value_avg": value_loss,
+                    "policy/clipfrac_avg": policy_loss > -advantages[rows][mask] * ratio,
+                    "policy/approxkl_avg": 0.5 * (new.logprobs - old.logprobs[rows][mask]) ** 2,
+                    "policy/entropy_avg": new.entropy,
+                    "val/clipfrac_avg": value_clipped,
+                    "val/ratio": ratio,
+                    "val/ratio_var": ratio**2,
+                }
+                numbers = torch.stack([values.detach().double().sum() for values in sums_here.values()]).tolist()
+                for name, number in zip(sums_here, numbers, strict=True):
+                    sums[name] += number
+            norm = torch.nn.utils.clip_grad_norm_(parameters, options.max_grad_norm).item()
+            guard({**sums, "gradient norm": norm})
+            self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)  # none of its memory is held while programs are drawn
+            norms.append(norm)
+            tokens_seen += tokens
+        metrics = {name: total / tokens_seen for name, total in sums.items()}
+        metrics["val/ratio_var"] = max(0.0, metrics["val/ratio_var"] - metrics["val/ratio"] ** 2)
+        metrics["policy/grad_norm"] = float(np.mean(norms))
+        return metrics
