@@ -5,7 +5,7 @@
 Published for these files: CodeT 36.7 % pass@1, any of 100 73.7 % (arXiv 2207.10397, table 2). The folder needs
 `humaneval_codegen16b_code_solution.jsonl`, `humaneval_codegen16b_test_case.jsonl` and
 `humaneval_for_code_generation.jsonl` of microsoft/CodeT (MIT). A second call goes on with the files in the
-output folder.
+output folder. The table is also left there, and in results/codet.json.
 
 What differs from CodeT's own run: the isolated judge decides, a program's tests have CPU seconds together (theirs: 0.1
 s a test), and tests are read more strictly (`ranking.generated_tests`).
@@ -21,7 +21,7 @@ from typing import Any
 
 from rewardranker.calling import run_calls_to_file
 from rewardranker.config import EvaluationOptions, JudgeOptions
-from rewardranker.evaluation import evaluate
+from rewardranker.evaluation import Evaluation, evaluate
 from rewardranker.executing import judge_generated_tests, usable_tests
 from rewardranker.execution import judge_to_file, open_judge
 from rewardranker.progress import Progress
@@ -31,6 +31,8 @@ from rewardranker.ranking.outputs import MBR, Majority, OutputTable, ProgramOutp
 from rewardranker.ranking.rankers import Shortest
 from rewardranker.runs import RecordLog, read_records, write_json, write_text
 from rewardranker.types import Judge, Sample, Task, Verdict
+
+RESULT = Path(__file__).parent / "results" / "codet.json"
 
 
 def main() -> None:
@@ -138,6 +140,8 @@ def table(
     verdicts = list(read_records(folder / "verdicts.jsonl", Verdict))
     found = evaluate(tasks, samples, verdicts, rankers, EvaluationOptions(n=options.samples), baselines=["codet"])
     write_json(folder / "table.json", found.to_record())
+    if options.tasks is None:
+        write_json(RESULT, summary(found))
     last = {row.ranker: row for row in found.rows}.values()  # of each ranker's curve the figure at the largest n
     drawn = sum(sum(row.counts) for row in tests)
     lines = [
@@ -159,6 +163,13 @@ def table(
     text = "\n".join(lines) + "\n"
     write_text(folder / "table.md", text)
     print(text, end="")
+
+
+def summary(found: Evaluation) -> dict[str, Any]:
+    """What a table shows, without the figures of single tasks."""
+    document = found.to_record()
+    kept = ("tasks", "n", "confidence", "bootstrap", "seed", "rows", "differences", "quality", "costs", "methods")
+    return {name: document[name] for name in kept}
 
 
 if __name__ == "__main__":
