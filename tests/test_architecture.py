@@ -13,18 +13,19 @@ import rewardranker
 ROOT = Path(rewardranker.__file__).parent
 LOOP = {"selftraining", "measuring", "ablations", "executing", "calling"}
 ABOVE = {"serving", "cli", "__main__"}
+FOUNDATION_FOLDERS = {"training"}
 HEAVY = {"torch", "transformers", "numpy", "pydantic", "matplotlib", "jinja2", "rich", "yaml", "datasets", "peft"}
 
 FOUNDATION, STAGE, LOOP_LAYER, TOP = range(4)
 
 
 def layer(part: str) -> int:
-    """The layer of a direct child of the package: a new file is foundation, a new folder a stage."""
+    """The layer of a direct child of the package: a new file is foundation, a new folder a stage unless named."""
     if part in ABOVE:
         return TOP
     if part in LOOP:
         return LOOP_LAYER
-    return STAGE if (ROOT / part).is_dir() else FOUNDATION
+    return STAGE if (ROOT / part).is_dir() and part not in FOUNDATION_FOLDERS else FOUNDATION
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:

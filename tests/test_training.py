@@ -134,7 +134,7 @@ def test_errors_that_are_not_about_the_disk_pass_unchanged(tmp_path: Path) -> No
 
 
 def test_training_on_a_device_that_trainer_would_not_use_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rewardranker.training.choose_device", lambda device: device)
+    monkeypatch.setattr("rewardranker.training.models.choose_device", lambda device: device)
     with pytest.raises(ModelError, match="CUDA_VISIBLE_DEVICES"):
         training_device("cuda:1")
 

@@ -146,7 +146,12 @@ class TrainingOptions(Options):
     learning_rate: Annotated[float, Field(gt=0)] = 2e-5
     epochs: Annotated[float, Field(gt=0)] = 1.0
     batch_tokens: Positive = 4096
-    """Tokens of an optimisation step, padding included: batches are filled with examples of like length."""
+    """Tokens of an optimisation step, padding included: batches are filled with examples of like length. Several
+    processes share them."""
+    micro_batch_tokens: Positive | Literal["auto"] | None = None
+    """Tokens in one forward and backward of one process, where a step's do not fit into memory; gradients are added up
+    over the step, so it changes memory and speed alone and may be lowered on resumption. `auto`: halved until it
+    fits. None: all of the process's."""
     warmup_share: Share = 0.05
     schedule: Literal["linear", "cosine", "constant"] = "cosine"
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
@@ -258,9 +263,17 @@ class LaunchOptions(Options):
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1`, ..."""
     threads: Positive | None = None
-    """PyTorch threads on CPU; None: the number of cores this process may use."""
+    """PyTorch threads on CPU; None: the number of cores this process may use, shared by the processes of a launch."""
     judge_workers: Positive | None = None
-    """Judge processes; None: the number of cores this process may use."""
+    """Judge processes; None: the number of cores this process may use, shared by the processes of a launch."""
+    report_to: tuple[Literal["tensorboard", "wandb", "trackio", "mlflow"], ...] = ()
+    """Trackers of trainings, as transformers' `report_to`; each needs its package. The terminal and `metrics.jsonl`
+    always get the figures."""
+    log_steps: Positive = 10
+    """Steps between logged figures of SFT and reward training; PPO logs every step."""
+    checkpoints_kept: Annotated[int, Field(ge=2)] = 2
+    """The last so many checkpoints of SFT and reward training stay until the model is finished; two or more, because
+    the newest may be incomplete when a process is killed."""
 
 
 class Recipe(Options):

@@ -94,3 +94,9 @@ class ModelServerError(RewardRankerError):
         self.retry_after = retry_after
         self.url = url
         self.may_pass = may_pass
+
+
+class ProcessError(RewardRankerError):
+    """A process of a launch has died or can't take part; the others end too, and the same command goes on."""
+
+    exit_code = 10

@@ -6,20 +6,22 @@ The loss is the mean negative log-likelihood of the program's tokens and its end
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from rewardranker.config import PromptOptions, SFTOptions
+from rewardranker import processes
+from rewardranker.config import LaunchOptions, PromptOptions, SFTOptions
 from rewardranker.errors import DataError
 from rewardranker.progress import Silent
 from rewardranker.prompts import encode_completion, encode_prompt
 from rewardranker.training import (
     SUMMARY,
     PlannedTrainer,
+    Sizes,
     batch_plan,
     checkpoints_folder,
     fingerprint,
@@ -28,7 +30,6 @@ from rewardranker.training import (
     hidden_states,
     is_finished,
     length_limit,
-    merged,
     padded,
     plain_model,
     save_finished,
@@ -56,6 +57,7 @@ def train_sft(
     lora_alpha: int = 32,
     progress: ProgressReporter | None = None,
     device: str = "auto",
+    launch: LaunchOptions | None = None,
 ) -> Path:
     """Fine-tune a causal language model on (prompt, completion) pairs.
 
@@ -67,6 +69,7 @@ def train_sft(
         model: a causal language model; its weights are trained in place.
         validation: pairs whose loss per token is measured before and after.
         lora_rank: above 0, train LoRA adapters of that rank only and add them into the weights at the end.
+        launch: trackers and checkpoints kept; the number of processes is the launch's own.
 
     Returns:
         `output_dir`: model and tokenizer for `AutoModelForCausalLM`, and `training.json` with the figures `loss`
@@ -101,20 +104,27 @@ def train_sft(
     }
     if held_out:
         figures["validation_loss_before"] = completion_loss(model, held_out, options.batch_tokens)
+    plain_head = has_plain_head(model)
     trainer = _SFTTrainer(
         with_lora(model, lora_rank, lora_alpha, "CAUSAL_LM", options.seed) if lora_rank else model,
-        training_arguments(options, checkpoints_folder(output_dir), device, len(plan)),
+        training_arguments(options, checkpoints_folder(output_dir), device, len(plan), launch=launch),
         encoded,
         plan,
         collate,
         lengths,
+        Sizes(lengths),
+        options.micro_batch_tokens,
         progress,
         "supervised fine-tuning",
+        "sft",
     )
+    trainer.plain_head = plain_head
     figures |= trainer.run()
-    trained = merged(trainer.model)
+    trained = trainer.trained()
     if held_out:
-        figures["validation_loss"] = completion_loss(trained, held_out, options.batch_tokens)
+        figures["validation_loss"] = processes.on_main(
+            lambda: completion_loss(trained.to(device), held_out, options.batch_tokens)
+        )
 
     def save(folder: Path) -> None:
         trained.save_pretrained(folder)
@@ -206,8 +216,13 @@ def completion_loss(model: Any, examples: Sequence[Example], batch_tokens: int) 
 
 
 class _SFTTrainer(PlannedTrainer):
-    def batch_loss(self, model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, dict[str, float]]:
-        if not hasattr(self, "_plain_head"):
-            self._plain_head = has_plain_head(model)
-        logits = target_logits(model, batch["input_ids"], batch["positions"], self._plain_head)
-        return F.cross_entropy(logits, batch["targets"]), {}
+    plain_head: bool
+
+    def counts(self, examples: Sequence[Example]) -> dict[str, int]:
+        return {"targets": sum(len(completion) for _, completion in examples)}
+
+    def batch_loss(
+        self, model: Any, batch: dict[str, Any], whole: Mapping[str, int]
+    ) -> tuple[torch.Tensor, dict[str, float]]:
+        logits = target_logits(model, batch["input_ids"], batch["positions"], self.plain_head)
+        return F.cross_entropy(logits, batch["targets"], reduction="sum") / whole["targets"], {}

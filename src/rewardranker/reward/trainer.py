@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from rewardranker.config import PromptOptions, RewardOptions
+from rewardranker import processes
+from rewardranker.config import LaunchOptions, PromptOptions, RewardOptions
 from rewardranker.errors import ModelError, TrainingError
 from rewardranker.models import load_causal_lm
 from rewardranker.progress import Silent
@@ -30,6 +31,7 @@ from rewardranker.reward.ranker import RewardRanker
 from rewardranker.training import (
     SUMMARY,
     PlannedTrainer,
+    Sizes,
     batch_plan,
     checkpoints_folder,
     fingerprint,
@@ -37,7 +39,6 @@ from rewardranker.training import (
     hidden_states,
     is_finished,
     length_limit,
-    merged,
     plain_model,
     quiet_transformers,
     save_finished,
@@ -63,6 +64,7 @@ def train_reward(
     dtype: str = "float32",
     progress: ProgressReporter | None = None,
     device: str = "auto",
+    launch: LaunchOptions | None = None,
 ) -> RewardRanker:
     """Train a reward model; a batch holds whole groups, each candidate once for all its pairs.
 
@@ -76,6 +78,7 @@ def train_reward(
         validation_groups: held-out groups whose accuracy is measured before and after.
         lora_rank: above 0, train LoRA adapters of that rank and the head, and add them into the weights at the end.
         dtype: precision of the weights loaded from a causal language model; the head is float32.
+        launch: trackers and checkpoints kept; the number of processes is the launch's own.
 
     Returns:
         The trained ranker, also stored in `output_dir` with `training.json`: the figures `loss`, `accuracy`
@@ -121,19 +124,23 @@ def train_reward(
         figures |= {f"validation_{name}_before": value for name, value in before.items()}
     trainer = _RewardTrainer(
         with_lora(start, lora_rank, lora_alpha, "SEQ_CLS", options.seed) if lora_rank else start,
-        training_arguments(options, checkpoints_folder(output_dir), device, len(plan)),
+        training_arguments(options, checkpoints_folder(output_dir), device, len(plan), launch=launch),
         encoded,
         plan,
         collate,
         [sum(map(len, group.rows)) for group in encoded],
+        Sizes(lengths, rows),
+        options.micro_batch_tokens,
         progress,
         "reward model",
+        "reward",
     )
     trainer.options, trainer.lm_head = options, lm_head
     figures |= trainer.run()
-    trained = merged(trainer.model)
+    trained = trainer.trained()
     if held_out:
-        figures |= {f"validation_{name}": value for name, value in evaluate_groups(trained, held_out, options).items()}
+        after = processes.on_main(lambda: evaluate_groups(trained.to(device), held_out, options))
+        figures |= {f"validation_{name}": value for name, value in after.items()}
     kept = RewardSettings(
         pooling=options.pooling, prompt=prompt, max_length=limit, truncate_prompt=options.truncate_prompt
     )
@@ -179,20 +186,38 @@ class _RewardTrainer(PlannedTrainer):
     options: RewardOptions
     lm_head: torch.Tensor | None
 
-    def batch_loss(self, model: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, dict[str, float]]:
+    def counts(self, examples: Sequence[EncodedGroup]) -> dict[str, int]:
+        correct = sum(sum(group.passed) for group in examples)
+        return {
+            "groups": len(examples),
+            "correct": correct,
+            "wrong": sum(len(group.rows) for group in examples) - correct,
+            "lm_tokens": sum(
+                len(row) - max(start, 1)
+                for group in examples
+                for row, start, passed in zip(group.rows, group.starts, group.passed, strict=True)
+                if passed
+            ),
+        }
+
+    def batch_loss(
+        self, model: Any, batch: dict[str, Any], whole: Mapping[str, int]
+    ) -> tuple[torch.Tensor, dict[str, float]]:
         hidden = hidden_states(model, batch["input_ids"])
         scores = pooled_scores(hidden, head_weight(model), batch["starts"], batch["ends"], self.options.pooling)
-        loss = preference_loss(scores, batch, self.options)
+        share = len(batch["sizes"]) / whole["groups"]  # every group weighs the same, in whichever micro-batch it is
+        loss = preference_loss(scores, batch, self.options) * share
         if self.options.lm_weight:
-            loss = loss + self.options.lm_weight * self._lm_loss(model, hidden, batch)
+            loss = loss + self.options.lm_weight * self._lm_loss(model, hidden, batch) / max(whole["lm_tokens"], 1)
         passed = batch["passed"]
         with torch.no_grad():
-            accuracy = pairwise_accuracy(scores, passed, batch["sizes"])
-            figures = torch.stack([accuracy, scores[passed].mean(), scores[~passed].mean()]).tolist()
+            accuracy = pairwise_accuracy(scores, passed, batch["sizes"]) * share
+            sums = [accuracy, scores[passed].sum() / whole["correct"], scores[~passed].sum() / whole["wrong"]]
+            figures = torch.stack(sums).tolist()
         return loss, dict(zip(["accuracy", "score_correct", "score_wrong"], figures, strict=True))
 
     def _lm_loss(self, model: Any, hidden: torch.Tensor, batch: dict[str, Any]) -> torch.Tensor:
-        """Mean negative log-likelihood of the tokens of correct programs.
+        """Negative log-likelihood of the tokens of correct programs, summed.
 
         Keeps the hidden states those of a language model, which a reward model generalises better from (Yang et al.
         2024, arXiv 2406.10216). The output embedding is the input embedding where the model ties them (and trained
@@ -205,7 +230,7 @@ class _RewardTrainer(PlannedTrainer):
         if weight is None:
             weight = plain_model(model).get_input_embeddings().weight
         logits = F.linear(hidden[:, :-1][inside], weight.to(hidden.device)).float()
-        return F.cross_entropy(logits, batch["input_ids"][:, 1:][inside])
+        return F.cross_entropy(logits, batch["input_ids"][:, 1:][inside], reduction="sum")
 
 
 def _start_model(
