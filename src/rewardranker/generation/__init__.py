@@ -1,14 +1,18 @@
-"""Task -> Sample: drawing programs from a language model in this process."""
+"""Task -> Sample: drawing programs from a language model in this process, or from a model server."""
 
 from rewardranker.generation.api import sample
 from rewardranker.generation.decoding import Decoded, StopCheck, decode
 from rewardranker.generation.extraction import assemble_program, extract_code
 from rewardranker.generation.files import sample_to_file
+from rewardranker.generation.openai_client import OpenAIClient
+from rewardranker.generation.openai_sampler import OpenAISampler
 from rewardranker.generation.sampler import TransformersSampler
 from rewardranker.generation.streams import RandomStream, random_streams
 
 __all__ = [
     "Decoded",
+    "OpenAIClient",
+    "OpenAISampler",
     "RandomStream",
     "StopCheck",
     "TransformersSampler",

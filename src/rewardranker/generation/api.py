@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from rewardranker.config import PromptOptions, SamplingOptions, validate
+from rewardranker.generation.recording import CHAT_INSTRUCTION
 from rewardranker.generation.sampler import TransformersSampler
 from rewardranker.models import load_causal_lm
 from rewardranker.types import Sample, Task
-
-CHAT_INSTRUCTION = "Solve this programming task. Answer with the complete code in one fenced block.\n\n{prompt}"
-"""What a chat model is asked when no prompt options are given."""
 
 _MAX_NEW_TOKENS = 512  # pretrained models write longer than the small ones that the recipe's default is for
 

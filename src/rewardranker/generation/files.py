@@ -2,6 +2,7 @@
 
 Guarantee: killed at any moment and called again, the file ends byte for byte as an undisturbed call leaves it (same
 machine, same number of threads): whole batches are kept, and a batch is drawn as it would have been the first time.
+From a model server come whole tasks in place of batches, and what it draws a second time is up to it.
 """
 
 from __future__ import annotations
@@ -33,8 +34,10 @@ def sample_to_file(
     """Draw `n` samples of each task into a JSON Lines file of `Sample`, going on where an earlier call was stopped.
 
     Args:
+        sampler: one with the attribute `streams = True` is asked for all tasks at once, and each is written when it
+            comes; any other for one batch after another.
         batch_tasks: tasks drawn and written together; a kill loses at most that much. Keep it the same on resumption.
-            None: the sampler's own `batch_tasks`.
+            None: the sampler's own `batch_tasks`. It means nothing for a sampler that streams.
 
     Returns:
         Of the whole file: `samples`; `tokens`; `distinct`, the share of samples whose completion no earlier sample of
@@ -44,7 +47,10 @@ def sample_to_file(
         DataError: the file holds samples of other tasks, another order, model, seed, temperature or round.
     """
     progress = progress or Silent()
-    if batch_tasks is None:
+    streams = bool(getattr(sampler, "streams", False))
+    if streams:
+        batch_tasks = 1
+    elif batch_tasks is None:
         batch_tasks = int(getattr(sampler, "batch_tasks", _BATCH_TASKS))
     counts = _Counts()
     start = time.monotonic()
@@ -59,15 +65,13 @@ def sample_to_file(
         earlier = counts.tokens
         first = len(log) // n
         progress.start("sample", total=len(tasks), unit="tasks", done=first)
-        for begin in range(first, len(tasks), batch_tasks):
-            batch = tasks[begin : begin + batch_tasks]
-            records = [sample for samples in sampler.sample(batch, n, round=round) for sample in samples]
-            if len(records) != len(batch) * n:
-                raise DataError(f"the sampler gave {len(records)} samples for {len(batch)} tasks and n={n}")
-            log.append(records)
-            counts.add(records)
+        done = first
+        for batch in _batches(sampler, tasks[first:], n, round, None if streams else batch_tasks):
+            log.append([sample for samples in batch for sample in samples])
+            counts.add(sample for samples in batch for sample in samples)
+            done += len(batch)
             speed = (counts.tokens - earlier) / (time.monotonic() - start)
-            progress.update(begin + len(batch), **{"tokens/s": speed, "distinct": counts.figures()["distinct"]})
+            progress.update(done, **{"tokens/s": speed, "distinct": counts.figures()["distinct"]})
     seconds = time.monotonic() - start
     figures = counts.figures() | {
         "seconds": seconds,
@@ -75,6 +79,31 @@ def sample_to_file(
     }
     progress.finish(samples=counts.samples, distinct=figures["distinct"])
     return figures
+
+
+def _batches(
+    sampler: Sampler, tasks: Sequence[Task], n: int, round: int, batch_tasks: int | None
+) -> Iterator[list[list[Sample]]]:
+    """The samples of each task, as many tasks together as are written together; None: task by task, asked for at once.
+
+    Raises:
+        DataError: the sampler gave too many or too few.
+    """
+    size = batch_tasks or max(len(tasks), 1)
+    for begin in range(0, len(tasks), size):
+        asked = tasks[begin : begin + size]
+        drawn: list[list[Sample]] = []
+        for samples in sampler.sample(asked, n, round=round):
+            drawn.append(samples)
+            if batch_tasks is None:
+                if len(samples) != n:
+                    raise DataError(f"the sampler gave {len(samples)} samples for a task and n={n}")
+                yield [samples]
+        count = sum(len(samples) for samples in drawn)
+        if count != len(asked) * n:
+            raise DataError(f"the sampler gave {count} samples for {len(asked)} tasks and n={n}")
+        if batch_tasks is not None:
+            yield drawn
 
 
 class _Counts:
@@ -88,7 +117,7 @@ class _Counts:
             if sample.task_id != self._task_id:  # the samples of a task follow one another
                 self._task_id, self._seen = sample.task_id, set()
             self.samples += 1
-            self.tokens += len(sample.token_ids)
+            self.tokens += len(sample.token_ids) or len(sample.token_logprobs)  # servers may not give the ids
             self._ended += sample.finish_reason == "stop"
             self._distinct += sample.completion not in self._seen
             self._seen.add(sample.completion)

@@ -15,7 +15,7 @@ import torch
 from rewardranker.config import PromptOptions, SamplingOptions
 from rewardranker.errors import ModelError
 from rewardranker.generation.decoding import Decoded, decode, positions_of
-from rewardranker.generation.extraction import assemble_program, extract_code
+from rewardranker.generation.recording import make_sample, record_fields, stop_texts
 from rewardranker.generation.stopping import StopTexts
 from rewardranker.generation.streams import random_streams
 from rewardranker.prompts import encode_prompt
@@ -25,9 +25,7 @@ from rewardranker.types import Sample, Task
 class TransformersSampler:
     """A `types.Sampler` that decodes in this process, on whatever device the model is.
 
-    `plain` prompts: the completion is the text, the program is prompt + completion; a task's own stop texts hold beside
-    those of the options. `chat` prompts: the completion is the code found in the answer (`extract_code`), the program
-    is what `assemble_program` makes of it; only the options' stop texts hold.
+    What a record holds is told at `recording.make_sample`, which texts end a completion at `recording.stop_texts`.
     """
 
     def __init__(
@@ -64,12 +62,7 @@ class TransformersSampler:
     @property
     def record_fields(self) -> dict[str, str | int | float]:
         """Columns that are the same in every sample of this sampler."""
-        return {
-            "model": self.name,
-            "seed": self.options.seed,
-            "temperature": self.options.temperature,
-            "top_p": self.options.top_p,
-        }
+        return record_fields(self.options, self.name)
 
     @property
     def batch_tasks(self) -> int:
@@ -128,8 +121,7 @@ class TransformersSampler:
         return samples
 
     def _stop_texts(self, task: Task, known: dict[tuple[str, ...], StopTexts]) -> StopTexts:
-        # A task's own stop texts end a function that goes on from the prompt ("\ndef"); a chat answer begins with one.
-        texts = self.options.stop + (task.stop if self.prompt.style == "plain" else ())
+        texts = stop_texts(self.options, self.prompt, task)
         if texts not in known:
             known[texts] = StopTexts(self.tokenizer, texts)
         return known[texts]
@@ -152,24 +144,16 @@ class TransformersSampler:
         written = ids[:-1] if ids and ids[-1] in self.end_token_ids else ids
         text, count = stop.cut(written)
         kept = len(ids) if count is None else count
-        if self.prompt.style == "plain":
-            completion, program = text, task.prompt + text
-        else:
-            completion = extract_code(text, task.entry_point, task.language)
-            program = assemble_program(task, completion)
-        return Sample(
-            task_id=task.task_id,
-            sample_id=sample_id,
-            text=text,
-            completion=completion,
-            program=program,
-            token_ids=tuple(ids[:kept]),
-            token_logprobs=tuple(_rounded(value) for value in decoded.logprobs[:kept]),
+        return make_sample(
+            task,
+            sample_id,
+            text,
+            self.options,
+            self.prompt,
+            self.name,
+            token_ids=ids[:kept],
+            logprobs=decoded.logprobs[:kept],
             finish_reason=decoded.finish_reason if count is None else "stop",
-            model=self.name,
-            seed=self.options.seed,
-            temperature=self.options.temperature,
-            top_p=self.options.top_p,
             round=round,
         )
 
@@ -180,8 +164,3 @@ def find_end_tokens(model: Any, tokenizer: Any) -> set[int]:
     listed = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     found |= set(listed) if isinstance(listed, list | tuple) else {listed}
     return {int(token) for token in found if token is not None}
-
-
-def _rounded(value: float) -> float:
-    """Six decimals: all that float32 holds of a log-probability, and half the bytes on disk."""
-    return round(value, 6)
