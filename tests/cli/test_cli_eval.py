@@ -9,6 +9,7 @@ import pytest
 
 from rewardranker.cli import main
 from rewardranker.evaluation import read_evaluation, read_rankings
+from rewardranker.report.content import read_content
 from rewardranker.runs import read_records, write_records
 from rewardranker.types import Sample, Task, Verdict
 
@@ -100,6 +101,22 @@ def test_scores_made_elsewhere_are_measured_too(folder: Path) -> None:
     figures = read_evaluation("out")
     assert figures.figures("theirs") == (1.0, 1.0)
     assert next(q for q in figures.quality if q.ranker == "theirs").infinite_scores == 2
+
+
+def test_the_page_shows_the_scores_made_elsewhere(folder: Path) -> None:
+    """Also where that file has scores of samples that are not measured."""
+    rows = [
+        {"task_id": "add", "ranker": "theirs", "sample_ids": [9, 3, 2, 1, 0], "scores": [9, 3, 2, 1, 0]},
+        {"task_id": "sub", "ranker": "theirs", "sample_ids": [0, 1, 2, 3], "scores": [4, 5, 6, 7]},
+        {"task_id": "other", "ranker": "theirs", "sample_ids": [0], "scores": [1]},
+    ]
+    (folder / "scores.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert run("--rankers", "mean-logprob", "--rankings", "scores.jsonl") == 0
+    programs = read_content("out").programs
+    assert programs is not None
+    assert programs.rankers == ["mean-logprob", "theirs"]
+    assert [program.scores["theirs"] for program in programs.programs] == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert any("2 scores of 'theirs'" in note for note in read_evaluation("out").notes)
 
 
 def test_greedy_programs_are_a_row_and_a_baseline() -> None:

@@ -157,7 +157,16 @@ def _measure(
     choice: _Choice,
 ) -> Evaluation:
     """Run the rankers and compute all figures."""
-    from rewardranker.evaluation import GREEDY, MEAN, against, collect, evaluate, read_evaluation, write_rankings
+    from rewardranker.evaluation import (
+        GREEDY,
+        MEAN,
+        against,
+        collect,
+        evaluate,
+        of_samples,
+        read_evaluation,
+        write_rankings,
+    )
     from rewardranker.evaluation.groups import BY
 
     samples, verdicts = drawn
@@ -171,7 +180,6 @@ def _measure(
     )
     found_rankings = ranked.run_all(run, recipe, tasks, drawn, wanted, choice.evidence)
     found_rankings += [one for path in choice.rankings for one in _read(path)]
-    write_rankings(run.path / "rankings.jsonl", (ranking for one in found_rankings for ranking in one.rankings))
     names = [one.name for one in found_rankings]
     likely = [name for name in ("mean-logprob", "logprob") if name in names]
     found = evaluate(
@@ -186,6 +194,9 @@ def _measure(
         key=lambda sample: sample.program.strip(),  # normalising 200,000 programs would take most of a minute
         drop_incomplete=drop_incomplete,
     )
+    # For the page, which shows each program with its scores: those of other samples have no place there.
+    scores = (ranking for one in found_rankings for ranking in of_samples(one.rankings, samples))
+    write_rankings(run.path / "rankings.jsonl", scores)
     compared = tuple(
         against(found, other, options, str(path)) for path, other in zip(choice.against, others, strict=True)
     )

@@ -21,7 +21,7 @@ from rewardranker.evaluation.figures import (
     pass_at_k,
     reciprocal_rank,
 )
-from rewardranker.evaluation.files import read_all, read_rankings, write_rankings
+from rewardranker.evaluation.files import of_samples, read_all, read_rankings, write_rankings
 from rewardranker.evaluation.intervals import (
     Bootstrap,
     Difference,
@@ -72,6 +72,7 @@ __all__ = [
     "hard_negatives",
     "holm",
     "mean_pass",
+    "of_samples",
     "paired_difference",
     "paired_differences",
     "pairwise_accuracy",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from rewardranker.errors import DataError
 from rewardranker.runs import read_records, write_records
-from rewardranker.types import Ranking
+from rewardranker.types import Ranking, Sample
 
 T = TypeVar("T")
 LARGEST = sys.float_info.max
@@ -58,6 +58,22 @@ def read_rankings(path: str | Path) -> dict[str, list[Ranking]]:
 def write_rankings(path: str | Path, rankings: Iterable[Ranking]) -> int:
     """Write rankings, infinite scores as the largest float64, since JSON has no infinities. Returns how many."""
     return write_records(path, map(_finite, rankings))
+
+
+def of_samples(rankings: Iterable[Ranking], samples: Iterable[Sample]) -> Iterator[Ranking]:
+    """The scores that are of these samples; rankings without any are left out."""
+    known = {(sample.task_id, sample.sample_id) for sample in samples}
+    for ranking in rankings:
+        kept = [
+            (number, score)
+            for number, score in zip(ranking.sample_ids, ranking.scores, strict=True)
+            if (ranking.task_id, number) in known
+        ]
+        if len(kept) == len(ranking.scores):
+            yield ranking
+        elif kept:
+            ids, scores = zip(*kept, strict=True)
+            yield replace(ranking, sample_ids=ids, scores=scores)
 
 
 def _finite(ranking: Ranking) -> Ranking:

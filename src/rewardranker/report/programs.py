@@ -187,7 +187,7 @@ def read_programs(
     """The programs of a file of samples and one of verdicts, and the mean number of tokens of one."""
     samples = list(read_records(files[0], Sample))
     likelihood = {(s.task_id, s.sample_id): s.mean_logprob for s in samples if s.token_logprobs}
-    if likelihood and "logprob" not in scores:
+    if likelihood and not {"logprob", "mean-logprob"} & set(scores):
         scores = {"logprob": likelihood, **scores}
     lengths = [len(sample.token_ids) for sample in samples if sample.token_ids]
     verdicts = read_records(files[1], Verdict)
