@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +24,7 @@ from rewardranker.config import Options, PromptOptions, validate
 from rewardranker.errors import ConfigError, ModelError
 from rewardranker.models import check_fit, choose_device, load_tokenizer
 from rewardranker.runs import write_json, write_text
+from rewardranker.shared_prompts import plan_batches, sharing_of
 from rewardranker.training import hidden_states, plain_model, quiet_transformers
 
 Pooling = Literal["last", "sum", "mean"]
@@ -46,23 +48,37 @@ class RewardSettings(Options):
 # --- scores -----------------------------------------------------------------------------------------------------
 
 
-def pooled_scores(
-    hidden: torch.Tensor, head: torch.Tensor, starts: torch.Tensor, ends: torch.Tensor, pooling: Pooling
+def read_scores(
+    states: torch.Tensor,
+    head: torch.Tensor,
+    places: torch.Tensor,
+    starts: torch.Tensor,
+    ends: torch.Tensor,
+    pooling: Pooling,
 ) -> torch.Tensor:
-    """float32 scores `[rows]` from hidden states `[rows, tokens, hidden]`: the one place where scores are read.
+    """float32 scores `[rows]` from hidden states `[nodes, hidden]`: the one place where scores are read.
 
     Args:
         head: weight `[1, hidden]`.
+        places: `[rows, tokens]`, where in `states` each token of a row is; what stands behind `ends` is not read.
         starts: `[rows]`, the first token that `sum` and `mean` read.
-        ends: `[rows]`, one past the last token read; what stands behind is padding.
+        ends: `[rows]`, one past the last token read.
     """
     if pooling == "last":
-        last = hidden[torch.arange(len(hidden), device=hidden.device), ends - 1]
+        last = states[places[torch.arange(len(places), device=places.device), ends - 1]]
         return F.linear(last.float(), head.float()).squeeze(-1)
-    column = torch.arange(hidden.shape[1], device=hidden.device)
+    column = torch.arange(places.shape[1], device=places.device)
     inside = (column >= starts[:, None]) & (column < ends[:, None])
-    scores = F.linear(hidden.float(), head.float()).squeeze(-1).masked_fill(~inside, 0.0).sum(1)
+    scores = F.linear(states.float(), head.float()).squeeze(-1)[places].masked_fill(~inside, 0.0).sum(1)
     return scores if pooling == "sum" else scores / (ends - starts)
+
+
+def pooled_scores(
+    hidden: torch.Tensor, head: torch.Tensor, starts: torch.Tensor, ends: torch.Tensor, pooling: Pooling
+) -> torch.Tensor:
+    """`read_scores` of plain rows: hidden states `[rows, tokens, hidden]`, padded on the right."""
+    places = torch.arange(hidden.shape[0] * hidden.shape[1], device=hidden.device).view(hidden.shape[:2])
+    return read_scores(hidden.flatten(0, 1), head, places, starts, ends, pooling)
 
 
 def head_weight(model: Any) -> torch.Tensor:
@@ -73,8 +89,26 @@ def head_weight(model: Any) -> torch.Tensor:
 def score(
     model: Any, input_ids: torch.Tensor, starts: torch.Tensor, ends: torch.Tensor, pooling: Pooling
 ) -> torch.Tensor:
-    """float32 scores `[rows]` of right-padded rows (see `pooled_scores`)."""
+    """float32 scores `[rows]` of right-padded rows, nothing shared (see `read_scores`)."""
     return pooled_scores(hidden_states(model, input_ids), head_weight(model), starts, ends, pooling)
+
+
+def row_scores(
+    model: Any, rows: Sequence[Sequence[int]], starts: Sequence[int], pooling: Pooling, batch_tokens: int
+) -> Iterator[tuple[list[int], torch.Tensor]]:
+    """float32 scores of token rows, batch by batch; rows with the same beginning share its forward pass.
+
+    Args:
+        starts: where each row's program starts (`score_start`).
+
+    Yields:
+        Indices of rows, and their scores on the model's device.
+    """
+    for batch in plan_batches(rows, starts, batch_tokens, sharing_of(model)):
+        batch = batch.to(model.device)
+        begin = torch.tensor([starts[row] for row in batch.rows], device=model.device)
+        states = batch.states(model)
+        yield list(batch.rows), read_scores(states, head_weight(model), batch.places, begin, batch.lengths, pooling)
 
 
 def score_start(prompt_tokens: int, total_tokens: int) -> int:

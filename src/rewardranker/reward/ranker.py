@@ -15,8 +15,8 @@ from rewardranker.errors import ModelError
 from rewardranker.progress import Progress, Silent
 from rewardranker.prompts import encode_prompt
 from rewardranker.reward.data import encode_row
-from rewardranker.reward.model import SETTINGS, RewardSettings, load_reward_model, save_reward_model, score
-from rewardranker.training import length_limit, padded
+from rewardranker.reward.model import SETTINGS, RewardSettings, load_reward_model, row_scores, save_reward_model
+from rewardranker.training import length_limit
 from rewardranker.types import ProgressReporter
 
 
@@ -75,7 +75,7 @@ class RewardRanker:
         batch_tokens: int = 8192,
         progress: ProgressReporter | None = None,
     ) -> NDArray[np.float32]:
-        """Scores of rows that are tokens already, in their order.
+        """Scores of rows that are tokens already, in their order; what rows of a prompt share is read once.
 
         Args:
             rows: tokens of prompt and program, and where the program starts, as `data.encode_row` makes them.
@@ -86,20 +86,19 @@ class RewardRanker:
             float32 `[len(rows)]`.
         """
         progress = progress or Silent()
-        progress.start("scoring", len(rows), "programs")
-        scores = np.zeros(len(rows), dtype=np.float32)
+        distinct: dict[tuple[tuple[int, ...], int], int] = {}
+        where = [distinct.setdefault((tuple(tokens), start), len(distinct)) for tokens, start in rows]
+        tokens, starts = [row for row, _ in distinct], [start for _, start in distinct]
+        progress.start("scoring", len(tokens), "programs")
+        scores = np.zeros(len(tokens), dtype=np.float32)
         done = 0
         self.model.eval()
-        for batch in _batches_by_length([len(tokens) for tokens, _ in rows], batch_tokens):
-            input_ids = padded([rows[i][0] for i in batch], pad=0)
-            starts = torch.tensor([rows[i][1] for i in batch])
-            ends = torch.tensor([len(rows[i][0]) for i in batch])
-            input_ids, starts, ends = (tensor.to(self.model.device) for tensor in (input_ids, starts, ends))
-            scores[batch] = score(self.model, input_ids, starts, ends, self.options.pooling).cpu().numpy()
+        for batch, found in row_scores(self.model, tokens, starts, self.options.pooling, batch_tokens):
+            scores[batch] = found.cpu().numpy()
             done += len(batch)
             progress.update(done)
         progress.finish()
-        return scores
+        return scores[where]
 
     def rank(
         self, query: str, documents: Sequence[str], top_k: int | None = None, return_documents: bool = False
@@ -146,17 +145,6 @@ class RewardRanker:
                 )
             )
         return rows
-
-
-def _batches_by_length(lengths: Sequence[int], batch_tokens: int) -> list[list[int]]:
-    """Indices from long to short, so that the largest batch comes first; a row above the bound is a batch alone."""
-    batches: list[list[int]] = []
-    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        if batches and (len(batches[-1]) + 1) * lengths[batches[-1][0]] <= batch_tokens:
-            batches[-1].append(i)
-        else:
-            batches.append([i])
-    return batches
 
 
 def find_reward_model(path: str | Path) -> Path:
