@@ -62,6 +62,18 @@ def extract_code(answer: str, entry_point: str | None, language: str = "python")
     return _strip_blank_lines(answer)
 
 
+def has_code(answer: str, entry_point: str | None, language: str = "python") -> bool:
+    """Whether code can be told from prose in an answer: a fence with something in it, or a run of lines that is Python.
+
+    Of other languages without a fence nothing is known, so the whole answer counts as code.
+    """
+    answer = answer.replace("\r\n", "\n")
+    if any(block.code.strip() for block in _blocks(answer)):
+        return True
+    lines = [line for line in answer.split("\n") if not _FENCE.match(line)]
+    return language != "python" or _longest_run(lines, entry_point) is not None
+
+
 def assemble_program(task: Task, code: str) -> str:
     """The complete source for extracted code.
 

@@ -37,6 +37,15 @@ def first_test(task: Task) -> Task | None:
     return None
 
 
+def shown_examples(task: Task) -> Task | None:
+    """The task with all doctest examples of its prompt that call its function as tests; None if it shows none."""
+    if task.language != "python" or not task.entry_point:
+        return None
+    written = (_as_assert(example.source, example.want) for example in _examples(task.prompt))
+    tests = tuple(dict.fromkeys(test for test in written if test is not None and task.entry_point in test))
+    return replace(task, tests=tests, inputs=()) if tests else None
+
+
 def _lines(text: str) -> set[str]:
     return {" ".join(line.split()) for line in text.splitlines() if line.strip()}
 
