@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import Gemma2Config, Gemma2ForCausalLM
 
 from rewardranker.config import ScratchModel
 from rewardranker.errors import DataError
+from rewardranker.generation import likelihood
 from rewardranker.generation.likelihood import CausalLikelihood
 from rewardranker.models import new_llama
 from rewardranker.tokenization import train_tokenizer
@@ -19,6 +21,9 @@ PAIRS = [
     ("def g(a, b):\n    pass\n", ""),
     ("", "    return a + 1 and so on and on\n"),
     ("", ""),
+    ("def f(a):\n", "    return a + 1\n"),
+    ("def f(a):\n", "    return a\n"),
+    ("def f(a):\n", "    return 1\n"),
 ]
 
 
@@ -56,3 +61,30 @@ def test_an_empty_continuation_is_certain(loaded: tuple[Any, Any]) -> None:
 def test_a_text_that_the_model_can_not_read_is_named(loaded: tuple[Any, Any]) -> None:
     with pytest.raises(DataError, match=r"text 1 has \d+ tokens and the model reads 64"):
         CausalLikelihood(*loaded).log_likelihoods([PAIRS[0], ("abcdefgh " * 30, "x")])
+
+
+def test_no_chunk_of_logits_is_wider_than_its_bound(loaded: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    model, tokenizer = loaded
+    scorer = CausalLikelihood(model, tokenizer)
+    whole = scorer.log_likelihoods(PAIRS)[0]  # tries out the head, too
+    monkeypatch.setattr(likelihood, "CHUNK_LOGITS", 2 * 300)
+    sizes: list[int] = []
+    handle = model.lm_head.register_forward_hook(lambda _, __, logits: sizes.append(logits.numel()))
+    chunked = scorer.log_likelihoods(PAIRS)[0]
+    handle.remove()
+    assert chunked.tolist() == pytest.approx(whole.tolist(), abs=1e-5)
+    assert max(sizes) == 2 * 300
+
+
+def test_capped_logits_are_the_models_own(loaded: tuple[Any, Any], caplog: pytest.LogCaptureFixture) -> None:
+    _, tokenizer = loaded
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "head_dim": 16}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 2, "max_position_embeddings": 64}
+    torch.manual_seed(0)
+    model = Gemma2ForCausalLM(
+        Gemma2Config(vocab_size=300, final_logit_softcapping=0.05, initializer_range=0.5, **sizes, **heads)
+    ).eval()
+    sums, _ = CausalLikelihood(model, tokenizer).log_likelihoods(PAIRS)
+    expected = [one_by_one(model, tokenizer, *pair)[0] for pair in PAIRS]
+    assert sums.tolist() == pytest.approx(expected, abs=1e-4)
+    assert "caps its logits" in caplog.text
