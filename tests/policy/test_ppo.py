@@ -15,6 +15,7 @@ from rewardranker.policy.rollouts import derived_seed, episode_scores, reward_sc
 from rewardranker.policy.updates import Learner, TokenNumbers, plan_of_step
 from rewardranker.policy.value_head import ValueHead
 from rewardranker.prompts import encode_prompt
+from rewardranker.shared_prompts import sharing_of
 from rewardranker.types import Sample, Verdict
 
 STATE = PPOState(kl_coefficient=0.1, reward_mean=2.0, reward_deviation=4.0, sft_pass_rate=0.0, best_pass_rate=0.0)
@@ -129,7 +130,7 @@ def test_micro_batches_add_up_to_the_gradient_of_the_whole(micro_batch_tokens):
         for s in group
     ]
     prompts = [encode_prompt(tokenizer, task.prompt, PromptOptions()) for task in world.new_tasks(4) for _ in range(3)]
-    episodes = Episodes.build(prompts, [s.token_ids for s in samples], 0, "cpu")
+    episodes = Episodes.build(prompts, [s.token_ids for s in samples], "cpu")
     assert len(set(episodes.lengths.tolist())) > 1
     generator = torch.Generator().manual_seed(0)
     old, values, advantages, returns = (torch.randn(episodes.mask.shape, generator=generator) for _ in range(4))
@@ -140,7 +141,7 @@ def test_micro_batches_add_up_to_the_gradient_of_the_whole(micro_batch_tokens):
         torch.nn.init.ones_(head.output.weight)
         parameters = [*model.parameters(), *head.parameters()]
         numbers = TokenNumbers(old - 2, values, old)
-        plan = plan_of_step(episodes, 1, options, 1)
+        plan = plan_of_step(episodes, 1, options, 1, sharing_of(model))
         before = torch.cat([p.detach().flatten().double() for p in parameters])
         learner = Learner(model, head, None, torch.optim.SGD(parameters, lr=1.0), options)
         learner.update(episodes, plan, numbers, None, advantages, returns, guard=len)
@@ -154,15 +155,16 @@ def test_old_numbers_land_on_their_own_episode():
     tokenizer = world.new_tokenizer()
     model, head = world.new_model(tokenizer), ValueHead(16)
     torch.nn.init.ones_(head.output.weight)
-    episodes = Episodes.build([[1, 4], [1, 5, 6], [1, 7]], [[3, 2], [8, 9, 2], [10]], 0, "cpu")
+    episodes = Episodes.build([[1, 4], [1, 5, 6], [1, 7]], [[3, 2], [8, 9, 2], [10]], "cpu")
     options = world.options(minibatches=2, micro_batch_tokens=5, temperature=0.7)
-    plan = plan_of_step(episodes, 1, options, 1)
+    plan = plan_of_step(episodes, 1, options, 1, sharing_of(model))
     numbers, first = Learner(model, head, model, None, options).before_updates(episodes, plan)
-    first_rows = plan[0][0][0]
-    torch.testing.assert_close(episodes.padded(first.logprobs, first_rows), numbers.logprobs[first_rows])
+    rows = plan[0][0][0].rows
+    torch.testing.assert_close(episodes.padded(first.logprobs, rows), numbers.logprobs[rows])
     with torch.no_grad():
         for row in range(3):
-            alone = episodes.score(model, head, [row], 0.7)
+            [batch] = episodes.batches([row], 100, sharing_of(model))
+            alone = batch.score(model, head, 0.7)
             length = len(alone.logprobs)
             torch.testing.assert_close(numbers.logprobs[row, :length], alone.logprobs)
             torch.testing.assert_close(numbers.values[row, :length], alone.values)

@@ -1,14 +1,14 @@
-"""Prompts and sampled completions as tensors, and one forward over them.
+"""Prompts and sampled completions as batches of tokens, and one forward over a batch.
 
-Batches are right-padded and carry no attention mask: under causal attention no real token sees the padding behind it.
-Only the states before a completion's tokens go through the language-model head; no logits outlive their chunk.
-Not guaranteed: equal bits for the same episode in differently shaped batches (matrix kernels choose by shape); use the
-same `batches` where equality matters.
+What the episodes of a prompt share, above all the prompt itself, is read once (see `shared_prompts`), in the forward
+and in the backward pass. Only the states before a completion's tokens go through the language-model head; no logits
+outlive their chunk. Not guaranteed: equal bits for the same episode in different batches (matrix kernels choose by
+shape); use the same batches where equality matters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,10 +18,11 @@ from torch import Tensor
 from rewardranker.errors import DataError
 from rewardranker.policy.logprobs import chosen_logprobs
 from rewardranker.policy.value_head import ValueHead
+from rewardranker.shared_prompts import SharedBatch, Sharing, plan_batches
 
 
 class TokenScores(NamedTuple):
-    """One number for each completion token of the rows asked for, row after row, without padding: `[tokens]`."""
+    """One number for each completion token of a batch's rows, row after row, without padding: `[tokens]`."""
 
     logprobs: Tensor
     values: Any
@@ -31,25 +32,39 @@ class TokenScores(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class EpisodeBatch:
+    """One forward's episodes."""
+
+    rows: list[int]
+    shared: SharedBatch
+    before: Tensor
+    """`[tokens]`: where among the states is the one before each completion token."""
+    chosen: Tensor
+    """`[tokens]`: ids of the completion tokens, row after row."""
+
+    def score(self, model: Any, value_head: ValueHead | None, temperature: float) -> TokenScores:
+        """Log-probability, entropy and value at each completion token: one forward.
+
+        Log-probabilities and entropies are those of the distribution at `temperature`, in float32.
+        """
+        states = self.shared.states(model).index_select(0, self.before)
+        logprobs, entropy = chosen_logprobs(states, model.get_output_embeddings(), self.chosen, temperature)
+        return TokenScores(logprobs, value_head(states) if value_head is not None else None, entropy)
+
+
+@dataclass(frozen=True, slots=True)
 class Episodes:
     """Prompts with their completions. `mask[i, t]`: episode i has a t-th completion token."""
 
-    input_ids: Tensor
-    """`[episodes, prompt + completion]`, right-padded, on the model's device."""
-    prompt_lengths: Tensor
+    prompts: Sequence[Sequence[int]]
+    completions: Sequence[Sequence[int]]
     lengths: Tensor
-    """Completion tokens of each episode, the end token included; at least 1."""
+    """Completion tokens of each episode, the end token included; at least 1. On the model's device, as `mask` is."""
     mask: Tensor
     """`[episodes, longest completion]`, bool."""
-    totals: tuple[int, ...]
-    """Prompt and completion tokens of each episode."""
-    prompts: tuple[int, ...]
-    """A number for each episode's prompt; equal prompts have equal ones."""
 
     @classmethod
-    def build(
-        cls, prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], pad_token_id: int, device: str
-    ) -> Episodes:
+    def build(cls, prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], device: str) -> Episodes:
         """
         Raises:
             DataError: a prompt or a completion has no tokens.
@@ -61,65 +76,41 @@ class Episodes:
                     "or more (a tokenizer without a begin token can't start from an empty prompt; a sample needs its "
                     "token_ids)"
                 )
-        numbers: dict[tuple[int, ...], int] = {}
-        rows = [torch.tensor([*p, *c]) for p, c in zip(prompts, completions, strict=True)]
-        input_ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=pad_token_id).to(device)
-        lengths = torch.tensor([len(c) for c in completions], device=device)
-        return cls(
-            input_ids=input_ids,
-            prompt_lengths=torch.tensor([len(p) for p in prompts], device=device),
-            lengths=lengths,
-            mask=torch.arange(int(lengths.max()), device=device) < lengths[:, None],
-            totals=tuple(len(row) for row in rows),
-            prompts=tuple(numbers.setdefault(tuple(p), len(numbers)) for p in prompts),
-        )
+        lengths = torch.tensor([len(completion) for completion in completions], device=device)
+        mask = torch.arange(int(lengths.max()), device=device) < lengths[:, None]
+        return cls(prompts, completions, lengths, mask)
 
     def __len__(self) -> int:
-        return len(self.totals)
+        return len(self.prompts)
 
     def rows_by_prompt(self, rows: Iterable[int]) -> list[list[int]]:
         """`rows` with equal prompts together, in the order in which the prompts first come."""
-        groups: dict[int, list[int]] = {}
+        groups: dict[tuple[int, ...], list[int]] = {}
         for row in rows:
-            groups.setdefault(self.prompts[row], []).append(row)
+            groups.setdefault(tuple(self.prompts[row]), []).append(row)
         return list(groups.values())
 
-    def batches(self, rows: Sequence[int], tokens: int) -> Iterator[list[int]]:
-        """Split `rows` into batches of at most `tokens` tokens, padding included (a longer row stands alone).
+    def batches(self, rows: Sequence[int], tokens: int, sharing: Sharing) -> list[EpisodeBatch]:
+        """`rows` in batches of which the model reads at most `tokens` tokens, padding included.
 
-        Rows of like length come together, so that little of a batch is padding.
+        An episode, or a group with a shared beginning, that is longer stands alone. Like lengths come together, so
+        that little of a batch is padding.
+
+        Args:
+            sharing: what the model can share (`shared_prompts.sharing_of`).
         """
-        batch: list[int] = []
-        longest = 0
-        for row in sorted(rows, key=lambda r: -self.totals[r]):
-            longest = longest or self.totals[row]
-            if batch and longest * (len(batch) + 1) > tokens:
-                yield batch
-                batch, longest = [], self.totals[row]
-            batch.append(row)
-        if batch:
-            yield batch
+        whole = [[*self.prompts[row], *self.completions[row]] for row in rows]
+        shared = plan_batches(whole, [len(self.prompts[row]) for row in rows], tokens, sharing)
+        return [self._batch([rows[i] for i in batch.rows], batch) for batch in shared]
 
-    def score(self, model: Any, value_head: ValueHead | None, rows: Sequence[int], temperature: float) -> TokenScores:
-        """Log-probability, entropy and value at each completion token of `rows`: one forward.
-
-        Log-probabilities and entropies are those of the distribution at `temperature`, in float32.
-        """
-        index = torch.tensor(rows, device=self.input_ids.device)
-        width = max(self.totals[row] for row in rows)
-        input_ids = self.input_ids[index, :width]
-        states = model.base_model(input_ids=input_ids, use_cache=False).last_hidden_state
-        mask = self.mask[index]
+    def _batch(self, rows: list[int], shared: SharedBatch) -> EpisodeBatch:
         # A token at position p is drawn from the state at p - 1; the first one of a completion from the prompt's end.
-        offset = torch.arange(mask.shape[1], device=index.device)
-        positions = (torch.arange(len(rows), device=index.device) * width + self.prompt_lengths[index])[
-            :, None
-        ] + offset
-        positions = positions[mask]
-        chosen = input_ids.reshape(-1)[positions]
-        before = states.reshape(-1, states.shape[-1]).index_select(0, positions - 1)
-        logprobs, entropy = chosen_logprobs(before, model.get_output_embeddings(), chosen, temperature)
-        return TokenScores(logprobs, value_head(before) if value_head is not None else None, entropy)
+        starts = torch.tensor([len(self.prompts[row]) for row in rows])[:, None]
+        position = torch.arange(shared.places.shape[1])
+        before = shared.places[(position >= starts - 1) & (position < shared.lengths[:, None] - 1)]
+        chosen = torch.tensor([token for row in rows for token in self.completions[row]])
+        device = self.mask.device
+        return EpisodeBatch(rows, shared.to(device), before.to(device), chosen.to(device))
 
     def padded(self, flat: Tensor, rows: Sequence[int]) -> Tensor:
         """Numbers of `score(rows)` as `[len(rows), longest completion]`, 0 on padding."""

@@ -80,6 +80,7 @@ from rewardranker.policy.updates import Learner, plan_of_step
 from rewardranker.policy.value_head import ValueHead
 from rewardranker.progress import Silent
 from rewardranker.prompts import encode_prompt
+from rewardranker.shared_prompts import sharing_of
 from rewardranker.training import with_lora
 from rewardranker.types import Judge, ProgressReporter, RewardFunction, Task
 
@@ -206,10 +207,9 @@ def train_ppo(
             episodes = Episodes.build(
                 [ids for ids in prompts for _ in range(n)],
                 [s.token_ids for s in samples],
-                tokenizer.pad_token_id,
                 device,
             )
-            plan = plan_of_step(episodes, step, options, round)
+            plan = plan_of_step(episodes, step, options, round, sharing_of(policy))
             old, first = learner.before_updates(episodes, plan)
             clock.lap("forward")
 

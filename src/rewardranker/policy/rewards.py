@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from rewardranker.config import PromptOptions
 from rewardranker.errors import ConfigError, DataError
 from rewardranker.policy.episodes import Episodes
+from rewardranker.policy.reference import without_adapters
 from rewardranker.prompts import encode_prompt
+from rewardranker.shared_prompts import sharing_of
 from rewardranker.types import Judge, RewardFunction, Sample, Scorer, Task
 
 
@@ -39,6 +41,7 @@ class LogProbability:
     def __init__(self, model: Any, tokenizer: Any, prompt: PromptOptions, batch_tokens: int = 16_384) -> None:
         """
         Args:
+            model: is read without its LoRA adapters, if it has any.
             batch_tokens: tokens in one forward, padding included.
         """
         self.model = model
@@ -62,11 +65,12 @@ class LogProbability:
                 )
         prompts = [encode_prompt(self.tokenizer, task.prompt, self.prompt) for task in tasks]
         device = str(next(self.model.parameters()).device)
-        episodes = Episodes.build(prompts, [s.token_ids for s in samples], self.tokenizer.pad_token_id, device)
+        episodes = Episodes.build(prompts, [s.token_ids for s in samples], device)
         sums = np.zeros(len(samples), dtype=np.float32)
-        for rows in episodes.batches(range(len(episodes)), self.batch_tokens):
-            logprobs = episodes.score(self.model, None, rows, temperature=1.0).logprobs
-            sums[rows] = episodes.padded(logprobs, rows).sum(dim=1).cpu().numpy()
+        with without_adapters(self.model):
+            for batch in episodes.batches(range(len(episodes)), self.batch_tokens, sharing_of(self.model)):
+                logprobs = batch.score(self.model, None, temperature=1.0).logprobs
+                sums[batch.rows] = episodes.padded(logprobs, batch.rows).sum(dim=1).cpu().numpy()
         return sums
 
 

@@ -12,17 +12,18 @@ import torch
 from torch import Tensor
 
 from rewardranker.config import PPOOptions
-from rewardranker.policy.episodes import Episodes, TokenScores
+from rewardranker.policy.episodes import EpisodeBatch, Episodes, TokenScores
 from rewardranker.policy.losses import clipped_policy_loss, clipped_value_loss
 from rewardranker.policy.reference import without_adapters
 from rewardranker.policy.rollouts import derived_seed
 from rewardranker.policy.value_head import ValueHead
+from rewardranker.shared_prompts import Sharing
 
-Plan = list[list[list[list[int]]]]
-"""Rows of each micro-batch of each minibatch of each epoch."""
+Plan = list[list[list[EpisodeBatch]]]
+"""Micro-batches of each minibatch of each epoch."""
 
 
-def plan_of_step(episodes: Episodes, step: int, options: PPOOptions, round: int) -> Plan:
+def plan_of_step(episodes: Episodes, step: int, options: PPOOptions, round: int, sharing: Sharing) -> Plan:
     """Shuffled minibatches of equal numbers of episodes, a new shuffle for each epoch.
 
     Tasks are shuffled, not episodes: a task's episodes stay together, so that their prompt is read once (only where a
@@ -34,7 +35,7 @@ def plan_of_step(episodes: Episodes, step: int, options: PPOOptions, round: int)
     for _ in range(options.epochs):
         shuffled = [row for task in generator.permutation(len(tasks)) for row in tasks[task]]
         parts = [part.tolist() for part in np.array_split(np.asarray(shuffled), options.minibatches) if len(part)]
-        plan.append([list(episodes.batches(part, options.micro_batch_tokens)) for part in parts])
+        plan.append([episodes.batches(part, options.micro_batch_tokens, sharing) for part in parts])
     return plan
 
 
@@ -71,17 +72,17 @@ class Learner:
         """
         shape, where = episodes.mask.shape, episodes.mask.device
         numbers = TokenNumbers(*(torch.zeros(shape, device=where) for _ in range(3)))
-        batches = [rows for minibatch in plan[0] for rows in minibatch]
+        batches = [batch for minibatch in plan[0] for batch in minibatch]
         temperature = self.options.temperature
         with torch.no_grad(), without_adapters(self.reference):
-            for rows in batches:
-                scored = episodes.score(self.reference, None, rows, temperature)
-                numbers.reference_logprobs[rows] = episodes.padded(scored.logprobs, rows)
-        for rows in reversed(batches):
-            with torch.set_grad_enabled(rows is batches[0]):
-                scored = episodes.score(self.policy, self.value_head, rows, temperature)
-            numbers.logprobs[rows] = episodes.padded(scored.logprobs.detach(), rows)
-            numbers.values[rows] = episodes.padded(scored.values.detach(), rows)
+            for batch in batches:
+                scored = batch.score(self.reference, None, temperature)
+                numbers.reference_logprobs[batch.rows] = episodes.padded(scored.logprobs, batch.rows)
+        for batch in reversed(batches):
+            with torch.set_grad_enabled(batch is batches[0]):
+                scored = batch.score(self.policy, self.value_head, temperature)
+            numbers.logprobs[batch.rows] = episodes.padded(scored.logprobs.detach(), batch.rows)
+            numbers.values[batch.rows] = episodes.padded(scored.values.detach(), batch.rows)
         return numbers, scored
 
     def update(
@@ -105,10 +106,10 @@ class Learner:
         sums: dict[str, float] = defaultdict(float)
         tokens_seen, norms = 0, []
         for minibatch in (minibatch for epoch in plan for minibatch in epoch):
-            tokens = int(episodes.lengths[[row for rows in minibatch for row in rows]].sum())
-            for rows in minibatch:
-                mask = episodes.mask[rows]
-                new = first or episodes.score(self.policy, self.value_head, rows, options.temperature)
+            tokens = sum(len(batch.chosen) for batch in minibatch)
+            for batch in minibatch:
+                rows, mask = batch.rows, episodes.mask[batch.rows]
+                new = first or batch.score(self.policy, self.value_head, options.temperature)
                 first = None
                 policy_loss, ratio = clipped_policy_loss(
                     new.logprobs, old.logprobs[rows][mask], advantages[rows][mask], options.clip
