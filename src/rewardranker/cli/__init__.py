@@ -18,7 +18,7 @@ from rewardranker.errors import RewardRankerError
 
 COMMANDS = {
     "Start here": ("quickstart", "run", "report", "doctor", "config", "tasks"),
-    "The stages, one by one": ("sft", "sample", "judge", "prefer", "reward", "ppo", "rank", "eval"),
+    "The stages, one by one": ("sft", "sample", "judge", "prefer", "reward", "ppo", "rank", "eval", "calibrate"),
 }
 
 INTERRUPTED = 130

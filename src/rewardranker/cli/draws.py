@@ -97,7 +97,10 @@ def fingerprints(paths: Iterable[Path]) -> str:
 
 def fingerprint(path: Path) -> str:
     """One path, see `fingerprints`; the path alone where there is no such file."""
+    from rewardranker.serving.adaptive import FILE
+
     files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path] * path.is_file()
+    files = [file for file in files if file.name != FILE]  # made later, beside a reward model; its scores stay the same
     if not files:
         return str(path)
     stats = [file.stat() for file in files]

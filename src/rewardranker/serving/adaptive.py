@@ -7,10 +7,11 @@ candidate adds to the chance of a right answer is
     gain = P(it takes the first place, is right, and the best so far is wrong)      "it wins"
          - P(it takes the first place, is wrong, and the best so far is right)      "it loses"
 
-and `threshold` is its price in the same unit, so 0.005 draws on for half a point of pass rate a candidate. The second
-term is why more is not always better: the more candidates, the likelier one that fools the reward model is among them
-(arXiv 2210.10760). Both chances are logistic curves of what the candidates drawn so far show (`FEATURES`), agreement
-among them being the signal of adaptive consistency (arXiv 2305.11860). `calibration.py` fits them to a run's own data.
+and `threshold` is its price in the same unit: 0.01 draws on as long as a candidate adds a point of pass rate. The
+second term is why more is not always better: the more candidates, the likelier one that fools the reward model is among
+them (arXiv 2210.10760). Both chances are logistic curves of what the candidates drawn so far show (`FEATURES`),
+agreement among them being the signal of adaptive consistency (arXiv 2305.11860). `calibration.py` fits them to a run's
+own data.
 
 Not guaranteed: anything for another generator, temperature or reward model than those it was fitted on.
 """
@@ -31,7 +32,7 @@ from rewardranker.runs import write_json
 SCHEMA = "rewardranker.adaptive/1"
 FILE = "adaptive.json"
 """Its name beside a reward model."""
-THRESHOLD = 0.005
+THRESHOLD = 0.01
 FEATURES = ("best score", "gap", "agreement", "novelty", "log drawn")
 """Of the candidates drawn so far; see `features`."""
 
