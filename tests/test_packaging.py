@@ -19,8 +19,12 @@ PINS = dict(
 requirement = pytest.importorskip("packaging.requirements").Requirement
 
 
+OWN_ENVIRONMENT = {"vllm"}
+"""Extras whose packages want other versions of ours than the pinned ones, so they are not installed beside them."""
+
+
 def requirements() -> list[str]:
-    extras = PROJECT["optional-dependencies"].values()
+    extras = [items for name, items in PROJECT["optional-dependencies"].items() if name not in OWN_ENVIRONMENT]
     return [
         *PROJECT["dependencies"],
         *(item for extra in extras for item in extra if not item.startswith("rewardranker[")),

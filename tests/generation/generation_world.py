@@ -48,9 +48,9 @@ def new_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>")
 
 
-def new_llama(vocabulary: int, seed: int = 0) -> LlamaForCausalLM:
+def new_llama(vocabulary: int, seed: int = 0, **changes: int) -> LlamaForCausalLM:
     torch.manual_seed(seed)
-    shape = {**SHAPE, "vocab_size": vocabulary}
+    shape = {**SHAPE, "vocab_size": vocabulary, **changes}
     return LlamaForCausalLM(LlamaConfig(**shape, bos_token_id=1, eos_token_id=2, pad_token_id=0)).eval()
 
 
