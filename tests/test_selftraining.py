@@ -132,10 +132,18 @@ def test_every_figure_has_an_interval_and_its_baselines(undisturbed: Path) -> No
     assert [population["key"] for population in figures["populations"]] == ["sft", "policy-1", "policy-2"]
     for population in figures["populations"]:
         rankers = {ranker["key"]: ranker for ranker in population["rankers"]}
+        calibrated = [found["ranker"] for found in population["calibration"]]
+        assert calibrated == ["logprob", "reward-2", "reward-2+logprob"]
         assert {"greedy", "mean", "logprob", "reward-1", "reward-2", "reward-2+logprob", "oracle"} <= set(rankers)
         for ranker in rankers.values():
             assert ranker["low"] <= ranker["mean"] <= ranker["high"]
             assert rankers["oracle"]["mean"] >= ranker["mean"] - 1e-9 or ranker["key"] == "greedy"
+
+
+def test_a_run_leaves_its_plots_beside_the_page(undisturbed: Path) -> None:
+    names = {file.name for file in (undisturbed / "plots").iterdir()}
+    assert {"best-of-n-sft.svg", "best-of-n-sft.png", "calibration-policy-2-reward-2.svg"} <= names
+    assert 'id="scores"' in (undisturbed / "report.html").read_text(encoding="utf-8")
 
 
 def test_mined_programs_join_the_preference_data_with_their_provenance(undisturbed: Path) -> None:

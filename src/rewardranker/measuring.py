@@ -10,17 +10,19 @@ from __future__ import annotations
 import json
 import resource
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rewardranker import processes
 from rewardranker.config import EvaluationOptions
 from rewardranker.evaluation import (
     best_of_curve,
     bootstrap_interval,
+    calibrate_table,
     distinct_per_n,
     paired_difference,
     pairwise_accuracy,
@@ -71,8 +73,9 @@ def measure(loop: Loop) -> dict[str, Any]:
 
     loop.stage("evaluate", work)
     figures: dict[str, Any] = json.loads((loop.path / "evaluation.json").read_text(encoding="utf-8"))
-    write_report(loop.path)
-    print(terminal_table(figures))
+    processes.on_main(lambda: write_report(loop.path) and None)
+    if processes.is_main():
+        print(terminal_table(figures))
     return figures
 
 
@@ -143,9 +146,9 @@ def summarise(loop: Loop, fitted: list[Population], measured: list[Population]) 
         weights = {
             f"reward-{round}": log_probability_weight(held_out, f"reward-{round}") for round in rounds_of(rounds)
         }
+        ranked = rankings(population, weights)
         curves = {
-            name: best_of_curve(scores, population.passed, powers(options.n)).T
-            for name, scores in rankings(population, weights).items()
+            name: best_of_curve(scores, population.passed, powers(options.n)).T for name, scores in ranked.items()
         }
         best[population.key] = {name: points[-1] for name, points in curves.items()}
         best[population.key]["greedy"] = population.greedy
@@ -157,6 +160,7 @@ def summarise(loop: Loop, fitted: list[Population], measured: list[Population]) 
                 "distinct": interval(distinct_share(population), options),
                 "rankers": [ranker_row("greedy", best[population.key]["greedy"][None], options), *shown],
                 "pairwise": [pairwise_row(population, name, options) for name in ("logprob", *weights)],
+                "calibration": list(calibrations(population, ranked, rounds, options)),
             }
         )
         notes.append(
@@ -265,6 +269,17 @@ def pairwise_row(population: Population, name: str, options: EvaluationOptions) 
     if len(hard):
         row["hard"] = interval(hard, options)
     return row
+
+
+def calibrations(
+    population: Population, ranked: Mapping[str, Floats], rounds: int, options: EvaluationOptions
+) -> Iterator[dict[str, Any]]:
+    """What the likelihood, the last reranker and the two together say about the chance that a program passes."""
+    problems = [task.metadata.get("name", task.task_id) for task in population.tasks]
+    for name in ("logprob", f"reward-{rounds}", f"reward-{rounds}+logprob"):
+        found = calibrate_table(name, ranked[name], population.passed, problems, options)
+        if found is not None:
+            yield asdict(found)
 
 
 def hard_pair_accuracy(scores: Floats, passed: NDArray[np.bool_], likelihood: Floats) -> Floats:

@@ -45,8 +45,17 @@ def evaluation() -> dict[str, Any]:
             for k in (1, 2)
         ]
         title = "SFT generator" if key == "sft" else f"policy, round {key[-1]}"
+        bins = [{"share": 0.5, "predicted": p, "observed": p, "low": p - 0.1, "high": p + 0.1} for p in (0.3, 0.6)]
+        calibration = [{"ranker": "reward-2", "ece": 0.03, "brier": 0.2, "brier_of_rate": 0.25, "bins": bins}]
         populations.append(
-            {"key": key, "title": title, "distinct": interval(0.67, 0.01), "rankers": rankers, "pairwise": pairwise}
+            {
+                "key": key,
+                "title": title,
+                "distinct": interval(0.67, 0.01),
+                "rankers": rankers,
+                "pairwise": pairwise,
+                "calibration": calibration,
+            }
         )
     examples = [
         example("sft", 1, False, 1.25, "wrong answer"),

@@ -118,7 +118,7 @@ def test_links_inside_the_page_have_their_targets_once(name: str, request: pytes
 
 
 def test_plots_have_no_colour_of_their_own(page: str, evaluation_page: str) -> None:
-    for text, count in ((page, 10), (evaluation_page, 10)):
+    for text, count in ((page, 13), (evaluation_page, 10)):
         drawings = re.findall(r"<figure>.*?</figure>", text, re.DOTALL)
         assert len(drawings) == count
         assert re.findall(r"#[0-9a-f]{6}\b", "".join(drawings)) == []
@@ -223,6 +223,18 @@ def test_ablations_are_shown_where_they_are(run_dir: Path, page: str, tmp_path: 
     links.feed(text)
     assert links.open == []
     assert "#ablations" in links.loaded
+
+
+def test_a_run_tells_the_calibration_of_each_generator_s_samples(page: str) -> None:
+    """And leaves out the columns that a run has no figures for."""
+    section = page.split('id="scores"')[1].split("</section>")[0]
+    titles = re.findall(r"<figcaption>([^<]*)", section)
+    assert titles == [
+        f"{title}, reranker, round 2: calibration error 3.0 points"
+        for title in ("SFT generator", "policy, round 1", "policy, round 2")
+    ]
+    heads = re.findall(r'<th scope="col">([^<]*)', section)
+    assert heads == ["ranker", "samples of", "pairs in order, %", "calibration error", "Brier"]
 
 
 def test_an_evaluation_has_a_column_for_each_n_and_each_language(evaluation_page: str) -> None:

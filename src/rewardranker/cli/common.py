@@ -88,9 +88,16 @@ def to_yaml(recipe: Recipe, only: Iterable[str] = ()) -> str:
 
 
 def finish(run_dir: Path) -> None:
-    """What a finished loop prints after its table: where the results are."""
+    """Draw the plots of a finished loop, and print where the results are."""
+    from rewardranker import processes
+    from rewardranker.report import save_plots
+
+    if not processes.is_main():
+        return
+    save_plots(run_dir, run_dir / "plots")
     click.echo(f"reranker: {run_dir / 'reward'}")
     click.echo(f"page:     {run_dir / 'report.html'}")
+    click.echo(f"plots:    {run_dir / 'plots'} (SVG and PNG)")
 
 
 def training_options(recipe: Recipe, sections: Iterable[str], **inputs: object) -> dict[str, Any]:
@@ -114,12 +121,15 @@ def show_figures(figures: Mapping[str, Any], output: Path) -> None:
 
 
 def start(recipe: Recipe) -> str:
-    """Set PyTorch's threads and choose the device, as the recipe's `launch` says."""
+    """Set PyTorch's threads and choose the device, as the recipe's `launch` says; meet the launch's other processes."""
+    from rewardranker import processes
     from rewardranker.models import choose_device, use_threads
 
     hide_loading_bars()
     use_threads(recipe.launch.threads)
-    return choose_device(recipe.launch.device)
+    device = choose_device(recipe.launch.device)
+    processes.join(device)
+    return device
 
 
 def group_samples(tasks: Iterable[Task], samples: Iterable[Sample]) -> list[tuple[Task, list[Sample]]]:

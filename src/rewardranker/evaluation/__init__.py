@@ -3,7 +3,14 @@
 What happens to bad input is one table, in `collect.py`; the keys of `evaluation.json` are the fields in `records.py`.
 """
 
-from rewardranker.evaluation.calibration import Calibration, CalibrationBin, PlattCurve, calibrate, fit_platt
+from rewardranker.evaluation.calibration import (
+    Calibration,
+    CalibrationBin,
+    PlattCurve,
+    calibrate,
+    calibrate_table,
+    fit_platt,
+)
 from rewardranker.evaluation.collect import Outcomes, arrange, collect, score_vector
 from rewardranker.evaluation.compare import against, difference_between
 from rewardranker.evaluation.curves import Ranked, Ranks, run_ranker
@@ -64,6 +71,7 @@ __all__ = [
     "best_of_n",
     "bootstrap_interval",
     "calibrate",
+    "calibrate_table",
     "collect",
     "difference_between",
     "distinct_per_n",

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rewardranker.config import EvaluationOptions
 from rewardranker.evaluation.intervals import Bootstrap, numbered
 
 Floats = NDArray[np.float64]
@@ -104,6 +105,25 @@ def calibrate(
         folds=folds,
         bins=bins,
     )
+
+
+def calibrate_table(
+    ranker: str,
+    scores: Floats,
+    passed: NDArray[np.bool_],
+    problems: Sequence[Hashable],
+    options: EvaluationOptions,
+) -> Calibration | None:
+    """`calibrate` where all tasks have equally many samples.
+
+    Args:
+        scores: shape [tasks, n].
+        passed: shape [tasks, n].
+        problems: of each task.
+    """
+    tasks, n = scores.shape
+    bootstrap = Bootstrap(tasks, options, problems)
+    return calibrate(ranker, scores.ravel(), passed.ravel(), np.full(tasks, n), problems, bootstrap, options.seed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,15 @@ matplotlib and jinja2 are imported when a page is written.
 from rewardranker.report.ablations import ablation_table
 from rewardranker.report.content import read_figures
 from rewardranker.report.figures import Evaluation, parse_figures
-from rewardranker.report.page import write_report
+from rewardranker.report.page import save_plots, write_report
 from rewardranker.report.table import terminal_table
 
-__all__ = ["Evaluation", "ablation_table", "parse_figures", "read_figures", "terminal_table", "write_report"]
+__all__ = [
+    "Evaluation",
+    "ablation_table",
+    "parse_figures",
+    "read_figures",
+    "save_plots",
+    "terminal_table",
+    "write_report",
+]

@@ -48,6 +48,15 @@ def write_report(path: str | Path, output: str | Path | None = None, plot_folder
     return output
 
 
+def save_plots(path: str | Path, folder: str | Path) -> list[Path]:
+    """Write the plots of a measured run or an evaluation without its page. Returns the files.
+
+    Raises:
+        DataError: as `write_report`.
+    """
+    return write_plots(_plot_groups(read_content(path)).values(), Path(folder))
+
+
 def write_plots(groups: Iterable[PlotGroup], folder: Path) -> list[Path]:
     """Every plot as SVG and PNG, for papers. Returns the files."""
     return [path for group in groups for plot in group.plots for path in plot.save(folder, group.legend)]

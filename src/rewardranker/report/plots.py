@@ -178,6 +178,8 @@ def calibration(evaluation: Evaluation) -> PlotGroup:
                 axes.set_ylabel("passed, %")
 
             title = f"{titles.get(found.ranker, found.ranker)}: calibration error {100 * found.ece:.1f} points"
+            if len(evaluation.populations) > 1:
+                title = f"{population.title}, {title}"
             plots.append(Plot(f"calibration-{_slug(population.key)}-{_slug(found.ranker)}", title, draw, (3.6, 2.9)))
     return PlotGroup("calibration", (), tuple(plots))
 
