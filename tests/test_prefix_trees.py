@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from rewardranker.prefix_trees import split, tree
+from rewardranker.prefix_trees import joined, split, tree
 
 SEQUENCES = [[1, 2, 3], [1, 2], [1, 2, 4, 5], [9], [1, 2, 3], [1, 7], []]
 
@@ -48,3 +48,12 @@ def test_parts_hold_every_sequence_once_and_stay_below_their_bound(most: int, se
 def test_parts_are_of_like_size() -> None:
     sequences = [[first, *range(9)] for first in range(12)]
     assert [len(part) for part in split(sequences, 100)] == [6, 6]
+
+
+def test_trees_side_by_side_do_not_read_each_other() -> None:
+    groups = [[[1, 2], [1, 3]], [[1, 2], [4]]]
+    found = joined([tree(group) for group in groups])
+    for sequence, path in zip([*groups[0], *groups[1]], found.paths, strict=True):
+        assert found.tokens[path].tolist() == sequence
+        reads = np.flatnonzero((np.arange(len(found.last)) <= path[-1]) & (path[-1] <= found.last))
+        assert reads.tolist() == path.tolist()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM
 
-from rewardranker.shared_prompts import PLAIN, Sharing, hidden_states_of, plan_batches, sharing_of
+from rewardranker.shared_prompts import PLAIN, Sharing, hidden_states_of, plan_batches, sharing_of, single_batch
 from rewardranker.training import hidden_states
 
 PROMPTS = [[5, 6, 7, 8, 9, 10], [5, 6, 7], [40, 41, 42, 43], []]
@@ -120,6 +120,19 @@ def test_gradients_are_those_of_each_program_read_alone() -> None:
     found = gradients(hidden_states_of(model, *zip(*PAIRS, strict=True), batch_tokens=40))
     for ours, theirs in zip(found, expected, strict=True):
         assert (ours - theirs).norm() <= 1e-4 * theirs.norm()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("span", [64, 15, 5])
+def test_a_single_batch_keeps_the_order_of_its_rows(span: int) -> None:
+    model = model_of("llama")
+    rows = [prompt + program for prompt, program in PAIRS]
+    batch = single_batch(rows, [len(prompt) for prompt, _ in PAIRS], sharing_of(model)._replace(span=span))
+    states = batch.states(model)
+    assert batch.rows == tuple(range(len(rows)))
+    for row, places, length in zip(rows, batch.places, batch.lengths, strict=True):
+        expected = hidden_states(model, torch.tensor([row]))[0]
+        torch.testing.assert_close(states[places[:length]], expected, rtol=1e-4, atol=1e-4)
 
 
 @torch.no_grad()

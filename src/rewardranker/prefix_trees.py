@@ -89,3 +89,14 @@ def tree(sequences: Sequence[Tokens]) -> Tree:
     if not tokens:
         return Tree(array, array, array, ())
     return Tree(np.concatenate(tokens), np.concatenate(depths), last[:count], tuple(paths))
+
+
+def joined(trees: Sequence[Tree]) -> Tree:
+    """Trees side by side in one sequence; no node reads another tree's."""
+    before = np.cumsum([0, *(len(one.tokens) for one in trees)])
+    return Tree(
+        np.concatenate([one.tokens for one in trees]),
+        np.concatenate([one.depths for one in trees]),
+        np.concatenate([one.last + offset for one, offset in zip(trees, before, strict=False)]),
+        tuple(path + offset for one, offset in zip(trees, before, strict=False) for path in one.paths),
+    )

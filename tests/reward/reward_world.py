@@ -17,6 +17,8 @@ from transformers import (
 )
 
 from rewardranker.config import PromptOptions, RewardOptions
+from rewardranker.reward.model import head_weight, read_scores
+from rewardranker.training import hidden_states
 from rewardranker.types import Candidate, PreferenceGroup
 
 PLAIN = PromptOptions()
@@ -71,3 +73,14 @@ def toy_groups(count: int, seed: int = 0) -> list[PreferenceGroup]:
             candidates.append(Candidate(f"{middle}{last}", passed, fraction=1.0 if passed else draw.random() / 2))
         groups.append(PreferenceGroup(f"task{number}", f"write {letter}:", tuple(candidates)))
     return groups
+
+
+def places_of(rows: torch.Tensor) -> torch.Tensor:
+    """Where the states of right-padded rows `[rows, tokens, ...]` are once the rows are put behind each other."""
+    return torch.arange(rows.shape[0] * rows.shape[1]).view(rows.shape[:2])
+
+
+def plain_scores(model: Any, rows: torch.Tensor, starts: torch.Tensor, ends: torch.Tensor, pooling: Any) -> Any:
+    """Scores of right-padded rows, each read on its own."""
+    states = hidden_states(model, rows).flatten(0, 1)
+    return read_scores(states, head_weight(model), places_of(rows), starts, ends, pooling)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from reward_world import PLAIN, byte_tokenizer, saved_causal_lm, tiny_causal_lm
+from reward_world import PLAIN, byte_tokenizer, places_of, plain_scores, saved_causal_lm, tiny_causal_lm
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -17,7 +17,7 @@ from rewardranker.errors import ModelError
 from rewardranker.models import load_causal_lm
 from rewardranker.prompts import encode_completion, encode_prompt
 from rewardranker.reward import RewardRanker
-from rewardranker.reward.model import RewardSettings, from_causal_lm, pooled_scores, score
+from rewardranker.reward.model import RewardSettings, from_causal_lm, read_scores
 
 PAIRS = [("write a:", "xya"), ("b", "a much longer program b"), ("write c, please:", "z"), ("p", "")]
 
@@ -44,7 +44,9 @@ def token_ids(tokenizer: Any, prompt: str, completion: str) -> list[int]:
 def test_pooling_is_what_a_loop_over_the_programs_tokens_gives(pooling: Any) -> None:
     hidden, head = torch.randn(3, 7, 4, generator=torch.manual_seed(0)), torch.tensor([[1.0, -2.0, 0.5, 3.0]])
     starts, ends = [0, 2, 6], [7, 5, 7]
-    found = pooled_scores(hidden, head, torch.tensor(starts), torch.tensor(ends), pooling)
+    found = read_scores(
+        hidden.flatten(0, 1), head, places_of(hidden), torch.tensor(starts), torch.tensor(ends), pooling
+    )
     for row, (start, end) in enumerate(zip(starts, ends, strict=True)):
         tokens = [float(head[0] @ hidden[row, t]) for t in range(start, end)]
         expected = {"last": tokens[-1], "sum": sum(tokens), "mean": sum(tokens) / len(tokens)}[pooling]
@@ -59,18 +61,20 @@ def test_padding_is_never_read(kind: str, pooling: Any) -> None:
     others = torch.tensor([[5, 6, 7, 8, 9, 10], [5, 6, 7, 77, 88, 99]])
     starts, ends = torch.tensor([2, 1]), torch.tensor([6, 3])
     with torch.no_grad():
-        assert torch.equal(score(model, rows, starts, ends, pooling), score(model, others, starts, ends, pooling))
-        alone = score(model, rows[1:, :3], starts[1:], ends[1:], pooling)
-        torch.testing.assert_close(score(model, rows, starts, ends, pooling)[1:], alone, rtol=1e-5, atol=1e-5)
+        assert torch.equal(
+            plain_scores(model, rows, starts, ends, pooling), plain_scores(model, others, starts, ends, pooling)
+        )
+        alone = plain_scores(model, rows[1:, :3], starts[1:], ends[1:], pooling)
+        torch.testing.assert_close(found[1:], alone, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("pooling", ["sum", "mean"])
 def test_the_prompts_own_tokens_do_not_count(pooling: Any) -> None:
     hidden = torch.randn(1, 5, 4, generator=torch.manual_seed(0))
     head, starts, ends = torch.ones(1, 4), torch.tensor([3]), torch.tensor([5])
-    before = pooled_scores(hidden, head, starts, ends, pooling)
+    before = read_scores(hidden.flatten(0, 1), head, places_of(hidden), starts, ends, pooling)
     hidden[:, :3] += 100
-    assert torch.equal(pooled_scores(hidden, head, starts, ends, pooling), before)
+    assert torch.equal(read_scores(hidden.flatten(0, 1), head, places_of(hidden), starts, ends, pooling), before)
 
 
 def test_scores_are_float32_in_a_half_precision_model(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,9 +13,11 @@ from reward_world import PLAIN, QUICK, byte_tokenizer, saved_causal_lm, tiny_cau
 
 from rewardranker.errors import DataError, ModelError, RunDirectoryError, TrainingError
 from rewardranker.reward import RewardRanker, reward_figures, train_reward
-from rewardranker.reward.data import collate, encode_groups
-from rewardranker.reward.model import from_causal_lm, score
-from rewardranker.reward.trainer import preference_loss
+from rewardranker.reward.data import collate, encode_groups, states_of
+from rewardranker.reward.model import from_causal_lm, read_scores
+from rewardranker.reward.trainer import _RewardTrainer, preference_loss
+from rewardranker.shared_prompts import PLAIN as PLAIN_SHARING
+from rewardranker.shared_prompts import Sharing, sharing_of
 from rewardranker.types import Candidate, PreferenceGroup
 
 
@@ -74,38 +77,56 @@ def test_the_language_model_loss_keeps_correct_programs_likely(tied: bool, tmp_p
     assert "lm_head.weight" not in regularised.model.state_dict()
 
 
-def test_a_group_read_once_has_the_loss_and_gradient_of_all_its_pairs() -> None:
-    groups = toy_groups(3)
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "gpt2"])
+@pytest.mark.parametrize("change", [{}, {"pooling": "mean", "lm_weight": 0.1, "fraction_margin": 0.5}], ids=str)
+def test_a_group_read_once_has_the_loss_and_gradient_of_all_its_pairs(kind: str, change: dict[str, Any]) -> None:
+    """Every pair on its own, both programs read alone, against one pass in which all of them share their prompts."""
+    groups, options = toy_groups(3), changed(**change)
     tokenizer = byte_tokenizer()
-    model = from_causal_lm(tiny_causal_lm(), tokenizer, seed=0)
+    model = from_causal_lm(tiny_causal_lm(kind), tokenizer, seed=0)
+    trainer = SimpleNamespace(options=options, lm_head=None)
 
-    def loss_and_gradient(groups: list[PreferenceGroup], weights: list[float]) -> tuple[float, torch.Tensor]:
+    def loss_and_gradients(groups: list[PreferenceGroup], sharing: Sharing, weights: list[float]) -> Any:
         model.zero_grad()
         total = 0.0
         for group, weight in zip(groups, weights, strict=True):
-            batch = collate(encode_groups([group], tokenizer, PLAIN, 64, False))
-            scores = score(model, batch["input_ids"], batch["starts"], batch["ends"], "last")
-            loss = weight * preference_loss(scores, batch, QUICK)
-            loss.backward()
-            total += float(loss.detach())
-        return total, model.base_model.embed_tokens.weight.grad.clone()
+            batch = collate(encode_groups([group], tokenizer, PLAIN, 64, False), sharing)
+            states = states_of(model, batch)
+            places, starts, ends = batch["places"], batch["starts"], batch["ends"]
+            scores = read_scores(states, model.score.weight, places, starts, ends, options.pooling)
+            loss = preference_loss(scores, batch, options)
+            if options.lm_weight:
+                tokens = sum(len(row) for row in encoded_correct(group))
+                loss = loss + _RewardTrainer._lm_loss(trainer, model, states, batch) / tokens
+            (weight * loss).backward()
+            total += weight * float(loss.detach())
+        return total, [parameter.grad.clone() for parameter in model.parameters()]
 
-    batch = collate(encode_groups(groups, tokenizer, PLAIN, 64, False))
-    scores = score(model, batch["input_ids"], batch["starts"], batch["ends"], "last")
-    once = preference_loss(scores, batch, QUICK)
-    model.zero_grad()
-    once.backward()
-    gradient = model.base_model.embed_tokens.weight.grad.clone()
+    def encoded_correct(group: PreferenceGroup) -> list[list[int]]:
+        return [tokenizer.encode(candidate.completion) for candidate in group.correct]
+
     pairs, weights = [], []
     for group in groups:
         for correct in group.correct:
             for wrong in group.wrong:
                 pairs.append(dataclasses.replace(group, candidates=(correct, wrong)))
                 weights.append(1 / group.pairs / len(groups))
-    total, expected = loss_and_gradient(pairs, weights)
-    assert len(batch["input_ids"]) == sum(len(group.candidates) for group in groups) < 2 * len(pairs)
-    assert float(once.detach()) == pytest.approx(total, rel=1e-5)
-    torch.testing.assert_close(gradient, expected, rtol=1e-4, atol=1e-6)
+    if options.lm_weight:  # its mean is over tokens, the preferences' over pairs: compare whole groups read alone
+        pairs, weights = groups, [1 / len(groups)] * len(groups)
+    total, expected = loss_and_gradients(pairs, PLAIN_SHARING, weights)
+    shared = sharing_of(model)
+    assert shared.in_line
+    once, gradients = loss_and_gradients(groups, shared, [1 / len(groups)] * len(groups))
+    assert once == pytest.approx(total, rel=1e-5)
+    for found, wanted in zip(gradients, expected, strict=True):
+        assert (found - wanted).norm() <= 1e-4 * wanted.norm() + 1e-7
+
+
+def test_a_batch_reads_a_prompt_once_for_all_candidates_of_its_group() -> None:
+    candidates = tuple(Candidate(text, text == "xa", 0.0) for text in ("xa", "xb", "yb"))
+    encoded = encode_groups([PreferenceGroup("t", "write a:", candidates)], byte_tokenizer(), PLAIN, 64, False)
+    model = from_causal_lm(tiny_causal_lm(), byte_tokenizer(), seed=0)
+    assert collate(encoded, sharing_of(model))["input_ids"].numel() == len("<write a:") + len("xab") + len("yb")
 
 
 def test_lora_is_merged_and_the_head_is_trained(tmp_path: Path) -> None:

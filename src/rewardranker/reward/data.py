@@ -1,4 +1,4 @@
-"""Preference groups as tokens: every candidate is encoded, and later read by the model, once for all its pairs."""
+"""Preference groups as tokens: a model reads a candidate once for all its pairs, a prompt once for all candidates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from rewardranker.config import PromptOptions
 from rewardranker.errors import DataError
 from rewardranker.prompts import encode_completion, encode_prompt
 from rewardranker.reward.model import score_start
-from rewardranker.training import fit_tokens, padded
+from rewardranker.shared_prompts import PLAIN, SharedBatch, Sharing, single_batch
+from rewardranker.training import fit_tokens
 from rewardranker.types import PreferenceGroup
 
 
@@ -88,19 +89,39 @@ def encode_groups(
     return encoded
 
 
-def collate(groups: Sequence[EncodedGroup]) -> dict[str, torch.Tensor]:
+def collate(groups: Sequence[EncodedGroup], sharing: Sharing = PLAIN) -> dict[str, torch.Tensor]:
     """The tensors of a batch of whole groups.
 
+    Args:
+        sharing: how the model can be read (`shared_prompts.sharing_of`); by default one row for each candidate.
+
     Returns:
-        `input_ids` `[candidates, tokens]`, padded on the right; `starts`, `ends`, `passed`, `fraction` `[candidates]`;
-        `sizes` `[groups]`.
+        What `states_of` reads: `input_ids`, `places` `[candidates, tokens]` and, of trees, `depths` and `last`;
+        `starts`, `ends`, `passed`, `fraction` `[candidates]`; `sizes` `[groups]`.
     """
     rows = [row for group in groups for row in group.rows]
-    return {
-        "input_ids": padded(rows, pad=0),
-        "starts": torch.tensor([start for group in groups for start in group.starts]),
-        "ends": torch.tensor([len(row) for row in rows]),
+    starts = [start for group in groups for start in group.starts]
+    shared = single_batch(rows, starts, sharing)
+    trees = {} if shared.depths is None else {"depths": shared.depths, "last": shared.last}
+    return trees | {
+        "input_ids": shared.input_ids,
+        "places": shared.places,
+        "starts": torch.tensor(starts),
+        "ends": shared.lengths,
         "passed": torch.tensor([passed for group in groups for passed in group.passed]),
         "fraction": torch.tensor([fraction for group in groups for fraction in group.fraction]),
         "sizes": torch.tensor([len(group.rows) for group in groups]),
     }
+
+
+def states_of(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Hidden states `[nodes, hidden]` of a collated batch, whose `places` say whose they are."""
+    shared = SharedBatch(
+        rows=tuple(range(len(batch["ends"]))),
+        places=batch["places"],
+        lengths=batch["ends"],
+        input_ids=batch["input_ids"],
+        depths=batch.get("depths"),
+        last=batch.get("last"),
+    )
+    return shared.states(model)

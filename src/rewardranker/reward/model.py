@@ -25,7 +25,7 @@ from rewardranker.errors import ConfigError, ModelError
 from rewardranker.models import check_fit, choose_device, load_tokenizer
 from rewardranker.runs import write_json, write_text
 from rewardranker.shared_prompts import plan_batches, sharing_of
-from rewardranker.training import hidden_states, plain_model, quiet_transformers
+from rewardranker.training import plain_model, quiet_transformers
 
 Pooling = Literal["last", "sum", "mean"]
 SETTINGS = "rewardranker.json"
@@ -73,24 +73,9 @@ def read_scores(
     return scores if pooling == "sum" else scores / (ends - starts)
 
 
-def pooled_scores(
-    hidden: torch.Tensor, head: torch.Tensor, starts: torch.Tensor, ends: torch.Tensor, pooling: Pooling
-) -> torch.Tensor:
-    """`read_scores` of plain rows: hidden states `[rows, tokens, hidden]`, padded on the right."""
-    places = torch.arange(hidden.shape[0] * hidden.shape[1], device=hidden.device).view(hidden.shape[:2])
-    return read_scores(hidden.flatten(0, 1), head, places, starts, ends, pooling)
-
-
 def head_weight(model: Any) -> torch.Tensor:
     """The score head's weight `[1, hidden]`."""
     return plain_model(model).score.weight
-
-
-def score(
-    model: Any, input_ids: torch.Tensor, starts: torch.Tensor, ends: torch.Tensor, pooling: Pooling
-) -> torch.Tensor:
-    """float32 scores `[rows]` of right-padded rows, nothing shared (see `read_scores`)."""
-    return pooled_scores(hidden_states(model, input_ids), head_weight(model), starts, ends, pooling)
 
 
 def row_scores(

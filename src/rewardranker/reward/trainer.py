@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,18 @@ from rewardranker.config import LaunchOptions, PromptOptions, RewardOptions
 from rewardranker.errors import ModelError, TrainingError
 from rewardranker.models import load_causal_lm
 from rewardranker.progress import Silent
-from rewardranker.reward.data import EncodedGroup, collate, encode_groups
+from rewardranker.reward.data import EncodedGroup, collate, encode_groups, states_of
 from rewardranker.reward.losses import bradley_terry_loss, centering_penalty, listwise_loss, pairwise_accuracy
 from rewardranker.reward.model import (
     RewardSettings,
     from_causal_lm,
     head_weight,
     load_reward_model,
-    pooled_scores,
+    read_scores,
     save_reward_model,
-    score,
 )
 from rewardranker.reward.ranker import RewardRanker
+from rewardranker.shared_prompts import sharing_of
 from rewardranker.training import (
     SUMMARY,
     PlannedTrainer,
@@ -36,7 +37,6 @@ from rewardranker.training import (
     checkpoints_folder,
     fingerprint,
     has_plain_head,
-    hidden_states,
     is_finished,
     length_limit,
     plain_model,
@@ -66,7 +66,7 @@ def train_reward(
     device: str = "auto",
     launch: LaunchOptions | None = None,
 ) -> RewardRanker:
-    """Train a reward model; a batch holds whole groups, each candidate once for all its pairs.
+    """Train a reward model; a batch holds whole groups, each candidate once for all its pairs, each prompt once.
 
     A group larger than `options.batch_tokens` is a batch of its own with all its candidates. A kill loses at most
     `options.save_steps` steps; a finished training is not repeated.
@@ -127,7 +127,7 @@ def train_reward(
         training_arguments(options, checkpoints_folder(output_dir), device, len(plan), launch=launch),
         encoded,
         plan,
-        collate,
+        partial(collate, sharing=sharing_of(start)),
         [sum(map(len, group.rows)) for group in encoded],
         Sizes(lengths, rows),
         options.micro_batch_tokens,
@@ -174,12 +174,17 @@ def evaluate_groups(model: Any, groups: Sequence[EncodedGroup], options: RewardO
     rows = [len(group.rows) for group in groups]
     totals = {"accuracy": 0.0, "loss": 0.0}
     for indices in token_batches([group.longest for group in groups], options.batch_tokens, 0, 0, rows):
-        batch = {name: tensor.to(model.device) for name, tensor in collate([groups[i] for i in indices]).items()}
-        scores = score(model, batch["input_ids"], batch["starts"], batch["ends"], options.pooling)
+        tensors = collate([groups[i] for i in indices], sharing_of(model))
+        batch = {name: tensor.to(model.device) for name, tensor in tensors.items()}
+        scores = _scores(model, states_of(model, batch), batch, options)
         accuracy = pairwise_accuracy(scores, batch["passed"], batch["sizes"])
         totals["accuracy"] += float(accuracy) * len(indices)
         totals["loss"] += float(preference_loss(scores, batch, options)) * len(indices)
     return {name: total / len(groups) for name, total in totals.items()}
+
+
+def _scores(model: Any, states: torch.Tensor, batch: dict[str, torch.Tensor], options: RewardOptions) -> torch.Tensor:
+    return read_scores(states, head_weight(model), batch["places"], batch["starts"], batch["ends"], options.pooling)
 
 
 class _RewardTrainer(PlannedTrainer):
@@ -203,12 +208,12 @@ class _RewardTrainer(PlannedTrainer):
     def batch_loss(
         self, model: Any, batch: dict[str, Any], whole: Mapping[str, int]
     ) -> tuple[torch.Tensor, dict[str, float]]:
-        hidden = hidden_states(model, batch["input_ids"])
-        scores = pooled_scores(hidden, head_weight(model), batch["starts"], batch["ends"], self.options.pooling)
+        states = states_of(model, batch)
+        scores = _scores(model, states, batch, self.options)
         share = len(batch["sizes"]) / whole["groups"]  # every group weighs the same, in whichever micro-batch it is
         loss = preference_loss(scores, batch, self.options) * share
         if self.options.lm_weight:
-            loss = loss + self.options.lm_weight * self._lm_loss(model, hidden, batch) / max(whole["lm_tokens"], 1)
+            loss = loss + self.options.lm_weight * self._lm_loss(model, states, batch) / max(whole["lm_tokens"], 1)
         passed = batch["passed"]
         with torch.no_grad():
             accuracy = pairwise_accuracy(scores, passed, batch["sizes"]) * share
@@ -216,21 +221,22 @@ class _RewardTrainer(PlannedTrainer):
             figures = torch.stack(sums).tolist()
         return loss, dict(zip(["accuracy", "score_correct", "score_wrong"], figures, strict=True))
 
-    def _lm_loss(self, model: Any, hidden: torch.Tensor, batch: dict[str, Any]) -> torch.Tensor:
+    def _lm_loss(self, model: Any, states: torch.Tensor, batch: dict[str, Any]) -> torch.Tensor:
         """Negative log-likelihood of the tokens of correct programs, summed.
 
         Keeps the hidden states those of a language model, which a reward model generalises better from (Yang et al.
         2024, arXiv 2406.10216). The output embedding is the input embedding where the model ties them (and trained
         with it), else the language model's own, held fixed.
         """
-        column = torch.arange(hidden.shape[1] - 1, device=hidden.device) + 1  # the token that each state predicts
+        places = batch["places"]
+        column = torch.arange(1, places.shape[1], device=places.device)  # the token that each state predicts
         inside = (column >= batch["starts"].clamp(min=1)[:, None]) & (column < batch["ends"][:, None])
         inside &= batch["passed"][:, None]
         weight = self.lm_head
         if weight is None:
             weight = plain_model(model).get_input_embeddings().weight
-        logits = F.linear(hidden[:, :-1][inside], weight.to(hidden.device)).float()
-        return F.cross_entropy(logits, batch["input_ids"][:, 1:][inside], reduction="sum")
+        logits = F.linear(states[places[:, :-1][inside]], weight.to(states.device)).float()
+        return F.cross_entropy(logits, batch["input_ids"].flatten()[places[:, 1:][inside]], reduction="sum")
 
 
 def _start_model(
