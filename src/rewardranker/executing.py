@@ -16,13 +16,14 @@ from typing import Any, Literal, TypeVar
 from rewardranker.calling import run_calls_to_file
 from rewardranker.errors import DataError, RunDirectoryError, SandboxError
 from rewardranker.execution import judge_to_file
+from rewardranker.generation import assemble_program
 from rewardranker.patient_judge import RESTARTS, PatientJudge
 from rewardranker.progress import Silent
 from rewardranker.ranking import GeneratedTests, ProgramOutputs, TestOutcomes, extract_calls, extract_tests
 from rewardranker.ranking.protocol import GENERATED_TESTS, OUTCOMES, OUTPUTS
 from rewardranker.ranking.shown_tests import first_test, given_calls
 from rewardranker.runs import RecordLog, to_json
-from rewardranker.types import Judge, ProgressReporter, Sample, Sampler, Task, Verdict
+from rewardranker.types import Judge, PreferenceGroup, ProgressReporter, Sample, Sampler, Task, Verdict
 
 T = TypeVar("T")
 CALLS = 50
@@ -172,6 +173,34 @@ def _is_head(prompt: str) -> bool:
     return True
 
 
+# --- candidates of preference groups ------------------------------------------------------------------------------
+
+
+def candidate_samples(
+    tasks: Iterable[Task], groups: Iterable[PreferenceGroup], samples: Iterable[Sample]
+) -> list[Sample]:
+    """The candidates of preference groups as samples, which can be run: each completion of a task once.
+
+    Args:
+        samples: a candidate that is one of them has its program; one that is not, such as a reference solution, has
+            the program that its completion makes of the task.
+
+    Raises:
+        DataError: a group is of a task that is not given.
+    """
+    by_id = {task.task_id: task for task in tasks}
+    programs = {(sample.task_id, sample.completion): sample.program for sample in samples}
+    made = []
+    for group in groups:
+        if group.task_id not in by_id:
+            raise DataError(f"a preference group is of task '{group.task_id}', which is not among the tasks")
+        for number, completion in enumerate(dict.fromkeys(candidate.completion for candidate in group.candidates)):
+            program = programs.get((group.task_id, completion))
+            program = assemble_program(by_id[group.task_id], completion) if program is None else program
+            made.append(Sample(group.task_id, number, completion, completion, program))
+    return made
+
+
 # --- everything that rankers ask for ------------------------------------------------------------------------------
 
 
@@ -221,7 +250,7 @@ def gather(
     if tests is None and (needs & {GENERATED_TESTS, OUTCOMES} or (OUTPUTS in needs and inputs == "generated")):
         raise DataError(
             "these rankers need generated tests: give a file of them, or a model that writes them; rankers that only "
-            "compare outputs (majority, mbr) can also use the inputs of the tasks' own tests"
+            "compare outputs (majority, mbr, outcomes) can also use the inputs of the tasks' own tests (--inputs tests)"
         )
     outcomes, outputs, first = None, None, None
     if needs & {GENERATED_TESTS, OUTCOMES}:

@@ -10,7 +10,7 @@ import pytest
 from rewardranker.cli import main
 from rewardranker.preference import read_groups
 from rewardranker.runs import read_records
-from rewardranker.types import Ranking, Sample, Verdict
+from rewardranker.types import Ranking, Sample, Task, Verdict
 
 RECIPE = """
 name: tiny
@@ -78,6 +78,23 @@ def test_references_are_the_correct_side_of_every_pair(rewarded: Path) -> None:
     pairs = [json.loads(line) for line in (rewarded / "pairs.jsonl").read_text().splitlines()]
     assert len(pairs) == sum(group.pairs for group in groups) > 0
     assert {"prompt", "chosen", "rejected"} <= set(pairs[0])
+
+
+def test_preferences_can_show_what_each_program_returned(judged: Path) -> None:
+    """Samples and references are run on the inputs of the tests: what passes them returned what they expect."""
+    files = ("@samples.jsonl", "@verdicts.jsonl", "preference.references=true", "--outcomes", "--inputs", "tests")
+    assert stage(judged, "prefer", *files, "--output", "@shown.jsonl") == 0
+    tests = {task.task_id: " ".join(task.tests) for task in read_records(judged / "tasks.jsonl", Task)}
+    shown = 0
+    for group in read_groups(judged / "shown.jsonl"):
+        for candidate in group.candidates:
+            lines = [line[2:] for line in candidate.completion.splitlines() if line.startswith("# ") and " -> " in line]
+            assert len(lines) == 3
+            expected = [line.replace(" -> ", " == ") in tests[group.task_id] for line in lines]
+            assert all(expected) or not candidate.passed
+            shown += candidate.passed
+    assert shown
+    assert stage(judged, "prefer", *files[:2], "--inputs", "tests", "--output", "@plain.jsonl") == 2
 
 
 def test_a_finished_training_is_not_repeated_and_another_one_is_refused(

@@ -13,7 +13,7 @@ from rewardranker.cli import common, plan
 
 if TYPE_CHECKING:
     from rewardranker.config import Recipe
-    from rewardranker.ranking import GeneratedTests, LikelihoodScorer, Ranker
+    from rewardranker.ranking import GeneratedTests, LikelihoodScorer, ProgramOutputs, Ranker
     from rewardranker.types import Sample, Scorer, Task, Verdict
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -98,6 +98,21 @@ def make(
     found = _run(check_spec(spec), spec.startswith("prune+"), recipe, tasks, samples, prefix, evidence)
     models = _Models(recipe)
     return make_ranker(spec, Sources(reward=models.reward, likelihood=models.likelihood, verdicts=verdicts, **found))
+
+
+def outputs(
+    recipe: Recipe, tasks: Sequence[Task], samples: Sequence[Sample], prefix: Path, evidence: Evidence
+) -> list[ProgramOutputs]:
+    """What programs return on the inputs that `evidence` names.
+
+    Raises:
+        DataError: there are no generated tests to take inputs from.
+        ModelError, SandboxError: as `make`.
+    """
+    from rewardranker.ranking.protocol import OUTPUTS
+
+    found: list[ProgramOutputs] = _run(frozenset({OUTPUTS}), False, recipe, tasks, samples, prefix, evidence)["outputs"]
+    return found
 
 
 def reward(path: str, recipe: Recipe) -> Ranker:
