@@ -195,7 +195,10 @@ class PPOOptions(Options):
     minibatches: Positive = 4
     """Optimiser steps a pass."""
     micro_batch_tokens: Positive = 16_384
-    """Tokens in one forward and backward; gradients are accumulated up to a minibatch."""
+    """Tokens that the model reads in one forward and backward; gradients are accumulated up to a minibatch. What the
+    episodes of a task share is read, and counted, once."""
+    gradient_checkpointing: bool = False
+    """Keep only each layer's input for the backward pass, which computes the rest again: less memory, more time."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-5
     value_learning_rate: Annotated[float, Field(gt=0)] | None = None
     """Learning rate of the value head; None: `learning_rate`."""

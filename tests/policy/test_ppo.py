@@ -146,9 +146,55 @@ def test_micro_batches_add_up_to_the_gradient_of_the_whole(micro_batch_tokens):
         learner = Learner(model, head, None, torch.optim.SGD(parameters, lr=1.0), options)
         learner.update(episodes, plan, numbers, None, advantages, returns, guard=len)
         gradients.append(before - torch.cat([p.detach().flatten() for p in parameters]))
-    assert len(plan[0][0]) > 1
+    assert len(plan[0][0].batches) > 1
     assert gradients[0].norm() > 0.1
     assert (gradients[0] - gradients[1]).norm() / gradients[0].norm() < 1e-5
+
+
+def test_recomputing_layers_changes_nothing_but_memory(tmp_path):
+    """Also what rollouts, that use a cache, and dropout, that stays off, would change."""
+    histories, kept = [], []
+    for recompute in (False, True):
+        model = world.new_model(world.new_tokenizer())
+        model.config.attention_dropout = 0.5
+        for layer in model.base_model.layers:
+            layer.self_attn.attention_dropout = 0.5
+        options = world.options(steps=2, gradient_checkpointing=recompute)
+        histories.append(untimed(world.run(tmp_path / str(recompute), options, model=model).history))
+        kept.append(bytes_kept_for_backward(model))
+    assert histories[0] == histories[1]
+    assert kept[1] < kept[0] / 3
+
+
+def untimed(history):
+    return [{k: v for k, v in line.items() if k != "eps" and not k.startswith("seconds/")} for line in history]
+
+
+def bytes_kept_for_backward(model):
+    kept = []
+
+    def pack(tensor):
+        kept.append(tensor.nbytes)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        model.base_model(input_ids=torch.ones(2, 16, dtype=torch.long), use_cache=False)
+    return sum(kept)
+
+
+def test_lora_needs_no_second_model(tmp_path):
+    """The policy without its adapters is the SFT generator, bit for bit, throughout the training."""
+    pytest.importorskip("peft")
+    tokenizer = world.new_tokenizer()
+    histories = []
+    for reference in (None, world.new_model(tokenizer)):
+        model = world.new_model(tokenizer)
+        options = world.options(steps=4, epochs=3)
+        folder = tmp_path / str(reference is None)
+        result = world.run(folder, options, model=model, reference=reference or model, lora_rank=4)
+        histories.append(untimed(result.history))
+    assert histories[0][-1]["objective/kl"] != 0
+    assert histories[0] == histories[1]
 
 
 def test_old_numbers_land_on_their_own_episode():

@@ -66,6 +66,7 @@ from rewardranker.policy.episodes import Episodes
 from rewardranker.policy.guards import guard_collapse, guard_finite
 from rewardranker.policy.logprobs import check_head
 from rewardranker.policy.losses import KLController, penalized_rewards
+from rewardranker.policy.memory import recompute_layers
 from rewardranker.policy.rollouts import (
     Rollout,
     Validation,
@@ -155,6 +156,10 @@ def train_ppo(
     policy, reference = policy.to(device).eval(), reference.to(device).eval()  # no dropout: ratios start at exactly 1
     adapted = with_lora(policy, lora_rank, lora_alpha, "CAUSAL_LM", options.seed).eval() if lora_rank else policy
     check_head(policy, tokenizer.pad_token_id)
+    sharing = sharing_of(policy)
+    if options.gradient_checkpointing:
+        recompute_layers(policy)
+        sharing = sharing._replace(after_prompt=False)
     value_head = ValueHead(policy.get_output_embeddings().weight.shape[1], options.seed).to(device)
     groups = [
         {"params": [p for p in policy.parameters() if p.requires_grad], "lr": options.learning_rate},
@@ -209,7 +214,7 @@ def train_ppo(
                 [s.token_ids for s in samples],
                 device,
             )
-            plan = plan_of_step(episodes, step, options, round, sharing_of(policy))
+            plan = plan_of_step(episodes, step, options, round, sharing)
             old, first = learner.before_updates(episodes, plan)
             clock.lap("forward")
 
