@@ -52,6 +52,13 @@ def test_the_reward_model_reads_what_the_program_returned() -> None:
     assert ranking.sample_ids == (0, 1, 2, 3)
 
 
+def test_a_program_that_did_not_end_raised_nothing() -> None:
+    assert with_outcomes("A", ("f(1)", "f(2)"), ("!timeout", "!KeyError")).splitlines()[1:] == [
+        "# f(1) -> timeout",
+        "# f(2) -> raises KeyError",
+    ]
+
+
 def test_lever_by_hand() -> None:
     """Programs A and B return the same; the copy of A counts once."""
 

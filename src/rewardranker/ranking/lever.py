@@ -38,7 +38,10 @@ def with_outcomes(completion: str, calls: Sequence[str], outputs: Sequence[str],
 def _words(output: str) -> str:
     if not output:
         return "not run"
-    return f"raises {output[1:]}" if output.startswith("!") else output
+    if not output.startswith("!"):
+        return output
+    ended = output[1:]  # a class of exceptions, or a status: timeout, compile error, ...
+    return f"raises {ended}" if ended[:1].isupper() else ended
 
 
 def groups_with_outcomes(
