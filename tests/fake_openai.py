@@ -49,6 +49,7 @@ class FakeOpenAI:
         logprobs: bool = True,
         finish_reason: str = "stop",
         seconds: float = 0.0,
+        port: int = 0,
     ) -> None:
         """
         Args:
@@ -56,9 +57,10 @@ class FakeOpenAI:
             choices: at most so many in an answer, whatever `n` asks for.
             logprobs: given where asked for.
             seconds: each answer takes so long.
+            port: 0 takes a free one.
         """
         self.write, self.models, self.choices, self.logprobs = write, models, choices, logprobs
-        self.finish_reason, self.seconds = finish_reason, seconds
+        self.finish_reason, self.seconds, self._port = finish_reason, seconds, port
         self.faults: list[Fault] = []
         self.requests: list[tuple[str, Json, dict[str, str]]] = []
         """Path, body and headers of each POST, in order of arrival."""
@@ -72,7 +74,7 @@ class FakeOpenAI:
         class Handler(_Handler):
             server_state = fake
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", self._port), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from rewardranker.config import PromptOptions
 from rewardranker.serving.candidates import Pool
 from rewardranker.serving.engine import code_in
 from rewardranker.serving.tasktext import entry_point_of, task_of_messages
+
+NONE: Mapping = {}
 
 
 def said(text: str) -> dict:
@@ -19,7 +23,9 @@ def calling(arguments: str, name: str = "run") -> dict:
     return {"message": {"role": "assistant", "content": None, "tool_calls": [call]}}
 
 
-def pool_of(*rows: tuple[dict, str | None], scores: dict[str, float] = {}, passed: dict[str, bool] = {}) -> Pool:
+def pool_of(
+    *rows: tuple[dict, str | None], scores: Mapping[str, float] = NONE, passed: Mapping[str, bool] = NONE
+) -> Pool:
     pool = Pool()
     pool.add([choice for choice, _ in rows], [code for _, code in rows])
     for group in pool.groups:

@@ -20,7 +20,7 @@ from rewardranker.errors import MissingExtraError, ModelServerError
 from rewardranker.serving import answers, schemas
 from rewardranker.serving.engine import Engine, Job, Result
 from rewardranker.serving.errors import ApiError, bad, from_model_server, out_of_time
-from rewardranker.serving.frame import App, Frame
+from rewardranker.serving.frame import App, Frame, unexpected
 from rewardranker.serving.limits import Admission, ClientGone, while_connected
 from rewardranker.serving.metrics import CONTENT_TYPE, Metrics
 from rewardranker.serving.options import ServeOptions
@@ -83,6 +83,7 @@ def create_app(engine_of: Callable[[], Awaitable[Engine]], options: ServeOptions
     api.add_exception_handler(ApiError, _answer_error)
     api.add_exception_handler(RequestValidationError, _answer_invalid)
     api.add_exception_handler(HTTPException, _answer_http_error)
+    api.add_exception_handler(Exception, _answer_unexpected)
     return Frame(api, options, metrics)
 
 
@@ -341,6 +342,11 @@ async def _answer_http_error(request: Request, error: Any) -> Response:
         return await _answer_error(request, error.__cause__)
     words = {404: "there is no such path", 405: "this path has other methods"}
     return await _answer_error(request, ApiError(error.status_code, words.get(error.status_code, str(error.detail))))
+
+
+async def _answer_unexpected(request: Request, error: Any) -> Response:
+    told = unexpected(request.scope["rewardranker.request_id"])  # `Frame` gets the exception too, and logs it
+    return _json(told.body(), status=told.status)
 
 
 def _version() -> str:

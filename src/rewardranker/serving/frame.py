@@ -6,6 +6,7 @@ which may quote a request, only with `log_text`.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import traceback
@@ -63,13 +64,17 @@ class Frame:
             if not status:
                 self._metrics.error(error.code or "other")
                 await _send_error(error, send_with_id)
+        except asyncio.CancelledError:  # the server ends, and the time to finish in is over
+            if not status:
+                await _send_error(
+                    ApiError(503, "the server is being stopped", code="stopping", retry_after=1), send_with_id
+                )
         except Exception as error:
             shown = traceback.format_exception(error) if self._options.log_text else _places(error)
             log.error("request %s failed unexpectedly: %s", request_id, "".join(shown).rstrip())
+            self._metrics.error("internal")
             if not status:
-                self._metrics.error("internal")
-                failure = ApiError(500, f"internal error; the server's log has it as {request_id}", code="internal")
-                await _send_error(failure, send_with_id)
+                await _send_error(unexpected(request_id), send_with_id)
         finally:
             route = getattr(scope.get("route"), "path", "other")
             seconds = perf_counter() - started
@@ -89,6 +94,11 @@ class Frame:
         length = headers.get("content-length", "0")
         if length.isdecimal() and int(length) > self._options.max_body_bytes:
             raise too_large(self._options.max_body_bytes)
+
+
+def unexpected(request_id: str) -> ApiError:
+    """What a client is told of a fault that nobody expected."""
+    return ApiError(500, f"internal error; the server's log has it as {request_id}", code="internal")
 
 
 def _places(error: BaseException) -> list[str]:

@@ -5,12 +5,23 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from rewardranker.serving.errors import bad
 from rewardranker.types import Json
 
-Text = Annotated[str, Field(min_length=1)]
+
+def _writable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("holds half of a surrogate pair, which is no character") from None
+    return text
+
+
+AnyText = Annotated[str, AfterValidator(_writable)]
+"""Text that a tokenizer can read."""
+Text = Annotated[AnyText, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 OWN_FIELDS = ("n", "best_of", "stream", "stream_options", "rewardranker")
@@ -23,7 +34,7 @@ class Own(BaseModel):
 
     language: Annotated[str, Field(pattern=r"^[\w+#-]{1,40}$")] = "python"
     """Of the programs asked for."""
-    entry_point: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    entry_point: Annotated[AnyText, Field(min_length=1, max_length=200)] | None = None
     """The function asked for; by default the last one whose definition the task begins."""
     tests: Annotated[list[Text], Field(max_length=100)] = []
     """Statements such as `assert f(1) == 2`: programs that fail them come last. The server must run programs."""
@@ -80,7 +91,7 @@ class CompletionBody(Generation):
 
 class TextDocument(BaseModel):
     model_config = ConfigDict(extra="allow")
-    text: str
+    text: AnyText
 
 
 class RerankBody(BaseModel):
@@ -90,9 +101,9 @@ class RerankBody(BaseModel):
 
     model: str | None = None
     """Any name: there is one reranker."""
-    query: str
+    query: AnyText
     """The task."""
-    documents: Annotated[list[str | TextDocument], Field(min_length=1)]
+    documents: Annotated[list[AnyText | TextDocument], Field(min_length=1)]
     """Programs for it."""
     top_n: Count | None = None
     return_documents: bool | None = None
@@ -109,9 +120,9 @@ class ScoreBody(BaseModel):
     model_config = ConfigDict(extra="ignore", use_attribute_docstrings=True)
 
     model: str | None = None
-    text_1: str | Annotated[list[str], Field(min_length=1)] = Field(validation_alias="text_1")
+    text_1: AnyText | Annotated[list[AnyText], Field(min_length=1)]
     """The task, or tasks."""
-    text_2: str | Annotated[list[str], Field(min_length=1)]
+    text_2: AnyText | Annotated[list[AnyText], Field(min_length=1)]
     """The program, or programs."""
 
     @model_validator(mode="before")
