@@ -97,13 +97,15 @@ class Chromium:
         elif method == "Network.requestWillBeSent":
             self.requests.append(parameters["request"]["url"])
 
-    def open(self, page: Path, width: int = 1280, height: int = 900, theme: str = "light", touch: bool = False) -> None:
-        """Load a page from disk and wait until it is ready: figures shown, programs unpacked."""
+    def open(
+        self, page: Path | str, width: int = 1280, height: int = 900, theme: str = "light", touch: bool = False
+    ) -> None:
+        """Load a page, from disk or by its address, and wait until it is ready: figures shown, programs unpacked."""
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=touch)
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": theme}])
         self.problems.clear()
         self.requests.clear()
-        self.call("Page.navigate", url=page.as_uri())
+        self.call("Page.navigate", url=page if isinstance(page, str) else page.as_uri())
         ready = "document.documentElement.dataset.ready || !document.getElementById('data-index')"
         self.wait(f"document.readyState === 'complete' && ({ready})")
 
