@@ -11,6 +11,7 @@ from typing import Any
 
 from rewardranker.config import ScratchModel
 from rewardranker.errors import MissingExtraError, ModelError
+from rewardranker.processes import local_world_size
 
 SMOLLM2 = "smollm2-135m"
 GGUF = ".gguf"
@@ -33,10 +34,10 @@ def choose_device(device: str) -> str:
 
 
 def use_threads(threads: int | None) -> None:
-    """Set PyTorch's CPU threads; None: the cores that this process may use."""
+    """Set PyTorch's CPU threads; None: the cores that this process may use, shared by the processes of a launch."""
     import torch
 
-    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(threads or max(1, len(os.sched_getaffinity(0)) // local_world_size()))
 
 
 def load_causal_lm(name: str, dtype: str = "float32", device: str = "cpu") -> tuple[Any, Any]:

@@ -4,8 +4,8 @@
 Values that are not gradients travel over gloo whatever the device, so that a process may wait for hours (while the main
 one judges programs) without keeping its GPU busy.
 
-Guaranteed: `gathered` and `from_main` return the same on every process. Not guaranteed: that a call returns when another
-process has died; the launcher then ends all (see `cli/launch.py`), and the same command goes on.
+Guaranteed: `gathered` and `from_main` return the same on every process. Not guaranteed: that a call returns when
+another process has died; the launcher then ends all (see `cli/launch.py`), and the same command goes on.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def join(device: str) -> None:
         ProcessError: fewer GPUs than processes on this machine.
     """
     global _control
-    if world_size() == 1 or _control is not None:
+    if _control is not None or kind() == "single":
         return
     import torch
 
@@ -74,8 +74,8 @@ def join(device: str) -> None:
         local = int(os.environ.get("LOCAL_RANK", "0"))
         if local >= torch.cuda.device_count():
             raise ProcessError(
-                f"{local_world_size()} processes were launched on a machine with {torch.cuda.device_count()} GPUs: lower "
-                "--num-processes, or set launch.device=cpu"
+                f"{local_world_size()} processes were launched on a machine with {torch.cuda.device_count()} GPUs: "
+                "lower --num-processes, or set launch.device=cpu"
             )
         torch.cuda.set_device(local)
         backend = "cpu:gloo,cuda:nccl"

@@ -503,12 +503,19 @@ class RunDirectory:
         return dict(entry["figures"])
 
 
+FREE_OPTIONS = ("micro_batch_tokens",)
+"""Options that decide how much memory is needed and not what comes out: they may change on resumption."""
+
+
 def _differences(old: Any, new: Any, path: str = "") -> list[str]:
-    """`key: old -> new` for each option that differs; `launch` (threads, devices, workers) may."""
+    """`key: old -> new` for each option that differs; `launch` (threads, devices, workers) may.
+
+    So may `FREE_OPTIONS`.
+    """
     if isinstance(old, dict) and isinstance(new, dict):
         found = []
         for key in sorted({*old, *new}):
-            if path == "" and key == "launch":
+            if (path == "" and key == "launch") or key in FREE_OPTIONS:
                 continue
             found += _differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
         return found

@@ -14,6 +14,7 @@ is measured by `measuring.py`. Not guaranteed: equal figures on another machine 
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,16 +22,17 @@ from typing import Any
 
 import yaml
 
-from rewardranker import runs
-from rewardranker.config import Recipe, SamplingOptions
+from rewardranker import processes, runs
+from rewardranker.config import LaunchOptions, Recipe, SamplingOptions
 from rewardranker.execution import judge_to_file, open_judge
-from rewardranker.generation import TransformersSampler, sample_to_file
+from rewardranker.generation import TransformersSampler, sample_together
 from rewardranker.models import choose_device, load_causal_lm, new_llama, use_threads
 from rewardranker.policy import Rollout, build_reward, train_ppo, train_sft
 from rewardranker.preference import MiningStatistics, build_groups, merge_groups, mine, usable
-from rewardranker.progress import Progress
+from rewardranker.progress import Progress, Silent
 from rewardranker.reward import RewardRanker, reward_figures, train_reward
-from rewardranker.runs import RunDirectory, read_records, write_records
+from rewardranker.runs import read_records, write_records
+from rewardranker.shared_runs import SharedRunDirectory
 from rewardranker.tasks import load_tasks, remove_overlap, sft_examples
 from rewardranker.tokenization import train_tokenizer
 from rewardranker.types import Judge, PreferenceGroup, ProgressReporter, Sample, Task, Verdict
@@ -60,18 +62,20 @@ def self_train(recipe: Recipe, output_dir: str | Path, progress: ProgressReporte
 def open_loop(recipe: Recipe, output_dir: str | Path, progress: ProgressReporter | None = None) -> Iterator[Loop]:
     """The loop's state in its run directory, with the judge's workers alive inside the context."""
     use_threads(recipe.launch.threads)
+    processes.join(choose_device(recipe.launch.device))
     with (
-        RunDirectory(output_dir, "run", recipe.model_dump(mode="json")) as run,
-        open_judge(recipe.judge, recipe.launch.judge_workers) as judge,
+        SharedRunDirectory(output_dir, "run", recipe.model_dump(mode="json")) as run,
+        open_judge(recipe.judge, judge_workers(recipe.launch)) as judge,
     ):
-        runs.write_text(run.path / "recipe.yaml", yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False))
-        yield Loop(recipe, run, judge, progress or Progress())
+        text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+        processes.on_main(lambda: runs.write_text(run.path / "recipe.yaml", text))
+        yield Loop(recipe, run, judge, progress or own_progress())
 
 
 class Loop:
     """The stages over one run directory. Models live on disk between stages; each stage loads what it needs."""
 
-    def __init__(self, recipe: Recipe, run: RunDirectory, judge: Judge, progress: ProgressReporter) -> None:
+    def __init__(self, recipe: Recipe, run: SharedRunDirectory, judge: Judge, progress: ProgressReporter) -> None:
         self.recipe, self.run, self.judge, self.progress = recipe, run, judge, progress
         self.path = run.path
         self.device = choose_device(recipe.launch.device)
@@ -124,6 +128,7 @@ class Loop:
         def work() -> dict[str, Any]:
             examples = sft_examples(self.recipe.tasks, self.tasks("train"))
             model, tokenizer = start_model(self.recipe, examples, self.device)
+            parameters = sum(p.numel() for p in model.parameters())  # before they are sharded
             train_sft(
                 examples,
                 model,
@@ -135,10 +140,11 @@ class Loop:
                 lora_alpha=self.recipe.model.lora_alpha,
                 progress=self.progress,
                 device=self.device,
+                launch=self.recipe.launch,
             )
-            return {"examples": len(examples), "parameters": sum(p.numel() for p in model.parameters())}
+            return {"examples": len(examples), "parameters": parameters}
 
-        self.stage("A sft", work)
+        self.stage("A sft", work, together=True)
 
     def sample_and_judge(
         self, model: Path, tasks: Sequence[Task], folder: Path, options: SamplingOptions, *, round: int = 0
@@ -148,7 +154,7 @@ class Loop:
         samples = folder / "samples.jsonl"
 
         def sample() -> dict[str, Any]:
-            return sample_to_file(
+            return sample_together(
                 self.sampler(model, options),
                 tasks,
                 options.n,
@@ -158,7 +164,7 @@ class Loop:
                 progress=self.progress,
             )
 
-        self.stage(f"sample {label}", sample)
+        self.stage(f"sample {label}", sample, together=True)
         self.stage(
             f"judge {label}",
             lambda: judge_to_file(tasks, samples, folder / "verdicts.jsonl", self.judge, progress=self.progress),
@@ -200,10 +206,11 @@ class Loop:
                 dtype=options.dtype,
                 progress=self.progress,
                 device=self.device,
+                launch=self.recipe.launch,
             )
             return reward_figures(folder / "reward")
 
-        self.stage(f"reward {folder.relative_to(self.path)}", work)
+        self.stage(f"reward {folder.relative_to(self.path)}", work, together=True)
 
     def train_policy(self, round: int, folder: Path | None = None, reward: Path | None = None) -> None:
         """C: a new policy from the SFT generator against the round's reranker."""
@@ -212,7 +219,8 @@ class Loop:
 
         def work() -> dict[str, Any]:
             policy, tokenizer = self.load_generator()
-            reference, _ = self.load_generator()
+            # LoRA adapters are switched off where the SFT generator is asked: no second model in memory.
+            reference = policy if self.recipe.model.lora_rank else self.load_generator()[0]
             function = build_reward(
                 self.recipe.ppo.reward,
                 scorer=RewardRanker.from_pretrained(reranker, self.device),
@@ -241,7 +249,7 @@ class Loop:
             )
             return dict(result.figures)
 
-        self.stage(f"C ppo {folder.relative_to(self.path)}", work)
+        self.stage(f"C ppo {folder.relative_to(self.path)}", work, together=True)
 
     def mine(self, round: int) -> None:
         """D: add hard negatives and new correct programs of the last policy to the preference data."""
@@ -276,11 +284,15 @@ class Loop:
             return options.model_copy(update={"seed": options.seed + 10 * (round - 1)})
         return options
 
-    def stage(self, name: str, work: Callable[[], Mapping[str, Any] | None]) -> dict[str, Any]:
-        """Do a stage of the run directory unless it is done, under its name in the progress."""
+    def stage(self, name: str, work: Callable[[], Mapping[str, Any] | None], together: bool = False) -> dict[str, Any]:
+        """Do a stage of the run directory unless it is done, under its name in the progress.
+
+        Args:
+            together: all processes of a launch share the work; else the main one does it and the others wait.
+        """
         if isinstance(self.progress, Progress) and not self.run.stage_is_done(name):
             self.progress.begin(name)
-        return self.run.stage(name, work)
+        return self.run.stage(name, work, together)
 
     # --- what the stages share ------------------------------------------------------------------------------------
 
@@ -332,12 +344,28 @@ class Loop:
         )
 
     def _link(self, name: str, target: Path) -> None:
-        link = self.path / name
-        if not link.is_symlink():
-            link.symlink_to(target.relative_to(self.path))
+        def make() -> None:
+            link = self.path / name
+            if not link.is_symlink():
+                link.symlink_to(target.relative_to(self.path))
+
+        processes.on_main(make)
 
 
 # --- what the loop and the commands share ---------------------------------------------------------------------------
+
+
+def own_progress() -> ProgressReporter:
+    """Progress on the terminal, of a launch's main process alone."""
+    return Progress() if processes.is_main() else Silent()
+
+
+def judge_workers(launch: LaunchOptions) -> int | None:
+    """Judge processes of each process of a launch; None: as many as it has cores."""
+    size = processes.local_world_size()
+    if size == 1:
+        return launch.judge_workers
+    return max(1, (launch.judge_workers or len(os.sched_getaffinity(0))) // size)
 
 
 def start_model(recipe: Recipe, examples: Sequence[tuple[str, str]], device: str) -> tuple[Any, Any]:

@@ -205,7 +205,7 @@ def test_old_numbers_land_on_their_own_episode():
     options = world.options(minibatches=2, micro_batch_tokens=5, temperature=0.7)
     plan = plan_of_step(episodes, 1, options, 1, sharing_of(model))
     numbers, first = Learner(model, head, model, None, options).before_updates(episodes, plan)
-    rows = plan[0][0][0].rows
+    rows = plan[0][0].batches[0].rows
     torch.testing.assert_close(episodes.padded(first.logprobs, rows), numbers.logprobs[rows])
     with torch.no_grad():
         for row in range(3):

@@ -17,7 +17,7 @@ import click
 from rewardranker.errors import RewardRankerError
 
 COMMANDS = {
-    "Start here": ("quickstart", "run", "report", "doctor", "config", "tasks"),
+    "Start here": ("quickstart", "run", "launch", "report", "doctor", "config", "tasks"),
     "The stages, one by one": ("sft", "sample", "judge", "prefer", "reward", "ppo", "rank", "eval", "calibrate"),
 }
 
@@ -81,6 +81,27 @@ def _show_warning(
         click.echo(warnings.formatwarning(message, category, filename, lineno), err=True, nl=False)
 
 
+def enter_launch() -> None:
+    """As one of the processes of a `launch`: end with the launcher, and leave standard output to the main process."""
+    if "REWARDRANKER_LAUNCHER" not in os.environ or "RANK" not in os.environ:
+        return
+    import ctypes
+    import signal
+
+    set_parent_death_signal = 1  # PR_SET_PDEATHSIG: a launcher killed outright can't end its processes any more
+    ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGKILL)
+    if os.getppid() != int(os.environ["REWARDRANKER_LAUNCHER"]):
+        sys.exit(1)
+    if os.environ["RANK"] != "0":
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (for as long as the process lives)
+
+
+def _own_name() -> str:
+    """Which process of a launch speaks."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    return f"process {os.environ['RANK']} of {size}: " if size > 1 and "RANK" in os.environ else ""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
@@ -90,6 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # PyTorch's threads spin while they wait for each other. On a machine that does other work too, that costs most of
     # its speed; after so many turns they sleep, which an idle machine does not notice.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    enter_launch()
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
@@ -104,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         click.echo("\nstopped; the same command goes on where it stopped", err=True)
         return INTERRUPTED
     except RewardRankerError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {_own_name()}{error}", err=True)
         return error.exit_code
     except BrokenPipeError:  # the reader of a pipe has left (`| head`): nothing more to say, also not at exit
         sys.stdout = None

@@ -51,21 +51,22 @@ def command(
     from rewardranker.execution import open_judge
     from rewardranker.models import load_causal_lm
     from rewardranker.policy import build_reward, train_ppo
-    from rewardranker.progress import Progress
     from rewardranker.reward import RewardRanker
-    from rewardranker.runs import RunDirectory
-    from rewardranker.selftraining import rollout
+    from rewardranker.selftraining import judge_workers, own_progress, rollout
+    from rewardranker.shared_runs import SharedRunDirectory
+
+    device = common.start(recipe)
 
     inputs = common.training_options(recipe, SECTIONS, model=model, reward=reward, round=round_)
     with (
-        RunDirectory(output_dir, "ppo", inputs) as run,
-        open_judge(recipe.judge, recipe.launch.judge_workers) as judge,
+        SharedRunDirectory(output_dir, "ppo", inputs) as run,
+        open_judge(recipe.judge, judge_workers(recipe.launch)) as judge,
     ):
 
         def work() -> dict[str, Any]:
-            device = common.start(recipe)
             policy, tokenizer = load_causal_lm(model, recipe.model.dtype, device)
-            reference, _ = load_causal_lm(model, recipe.model.dtype, device)
+            # LoRA adapters are switched off where the SFT generator is asked: no second model in memory.
+            reference = policy if recipe.model.lora_rank else load_causal_lm(model, recipe.model.dtype, device)[0]
             maximised = build_reward(
                 recipe.ppo.reward,
                 scorer=RewardRanker.from_pretrained(reward, device) if reward else None,
@@ -88,10 +89,11 @@ def command(
                 output_dir / "ppo",
                 lora_rank=recipe.model.lora_rank,
                 lora_alpha=recipe.model.lora_alpha,
-                progress=Progress(),
+                progress=own_progress(),
+                launch=recipe.launch,
                 device=device,
                 round=round_,
             )
             return dict(result.figures)
 
-        common.show_figures(run.stage("ppo", work), output_dir / "ppo" / "policy")
+        common.show_figures(run.stage("ppo", work, together=True), output_dir / "ppo" / "policy")

@@ -39,13 +39,15 @@ def command(
         does = f"would train {model} on {len(train):,} groups ({pairs:,} pairs) of {groups} into {output}"
         plan.show(recipe, [does, *plan.models({"--model": model})], (*SECTIONS, "launch"))
         return
-    from rewardranker.progress import Progress
     from rewardranker.reward import train_reward
     from rewardranker.reward.trainer import reward_figures
-    from rewardranker.runs import RunDirectory
+    from rewardranker.selftraining import own_progress
+    from rewardranker.shared_runs import SharedRunDirectory
+
+    device = common.start(recipe)
 
     options = common.training_options(recipe, SECTIONS, groups=groups, validation=validation, model=model)
-    with RunDirectory(output_dir, "reward", options) as run:
+    with SharedRunDirectory(output_dir, "reward", options) as run:
 
         def work() -> dict[str, float]:
             train_reward(
@@ -59,9 +61,10 @@ def command(
                 lora_rank=recipe.model.lora_rank,
                 lora_alpha=recipe.model.lora_alpha,
                 dtype=recipe.model.dtype,
-                progress=Progress(),
-                device=common.start(recipe),
+                progress=own_progress(),
+                launch=recipe.launch,
+                device=device,
             )
             return reward_figures(output)
 
-        common.show_figures(run.stage("reward", work), output)
+        common.show_figures(run.stage("reward", work, together=True), output)

@@ -46,15 +46,14 @@ def command(config: str | None, overrides: tuple[str, ...], dry_run: bool, data:
         return
     from rewardranker.policy import train_sft
     from rewardranker.policy.sft import sft_figures
-    from rewardranker.progress import Progress
-    from rewardranker.runs import RunDirectory
-    from rewardranker.selftraining import start_model
+    from rewardranker.selftraining import own_progress, start_model
+    from rewardranker.shared_runs import SharedRunDirectory
 
+    device = common.start(recipe)
     examples = _examples(recipe, data)
-    with RunDirectory(output_dir, "sft", common.training_options(recipe, SECTIONS, data=data)) as run:
+    with SharedRunDirectory(output_dir, "sft", common.training_options(recipe, SECTIONS, data=data)) as run:
 
         def work() -> dict[str, float]:
-            device = common.start(recipe)
             model, tokenizer = start_model(recipe, examples, device)
             train_sft(
                 examples,
@@ -65,12 +64,13 @@ def command(config: str | None, overrides: tuple[str, ...], dry_run: bool, data:
                 output,
                 lora_rank=recipe.model.lora_rank,
                 lora_alpha=recipe.model.lora_alpha,
-                progress=Progress(),
+                progress=own_progress(),
+                launch=recipe.launch,
                 device=device,
             )
             return sft_figures(output)
 
-        common.show_figures(run.stage("sft", work), output)
+        common.show_figures(run.stage("sft", work, together=True), output)
 
 
 def _examples(recipe: Recipe, data: Path | None) -> list[tuple[str, str]]:

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from rewardranker import runs
+from rewardranker import processes, runs
 from rewardranker.config import PPOOptions
 from rewardranker.errors import RunDirectoryError
 from rewardranker.training import merged
@@ -38,6 +38,43 @@ class PPOState:
     step: int = 0
     best_step: int = 0
     measurements_without_gain: int = 0
+
+
+class MetricsLog:
+    """`metrics.jsonl`, written by the main process of a launch; the others' calls do nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "metrics.jsonl"
+
+    def __enter__(self) -> MetricsLog:
+        self._log = runs.RecordLog(self._path, dict) if processes.is_main() else None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._log is not None:
+            self._log.close()
+
+    def __len__(self) -> int:
+        """Lines in the file, on every process."""
+        return processes.on_main(lambda: len(self._log) if self._log is not None else 0)
+
+    def keep(self, count: int) -> None:
+        """Drop all lines after the first `count`."""
+        if self._log is not None:
+            self._log.keep(count)
+
+    def append(self, line: dict[str, Any]) -> None:
+        if self._log is not None:
+            self._log.append([line])
+
+
+def new_optimizer(groups: list[dict[str, Any]]) -> Any:
+    """AdamW; launched as fsdp or zero, each process keeps the moments of its share of the parameters (ZeRO-1)."""
+    if processes.kind() in ("single", "ddp"):
+        return torch.optim.AdamW(groups, weight_decay=0.0, fused=True)
+    from torch.distributed.optim import ZeroRedundancyOptimizer
+
+    return ZeroRedundancyOptimizer(groups, torch.optim.AdamW, weight_decay=0.0, fused=True)
 
 
 def run_identity(
@@ -61,7 +98,11 @@ def run_identity(
 def save_state(
     folder: Path, identity: Mapping[str, Any], state: PPOState, policy: Any, value_head: Any, optimizer: Any
 ) -> None:
-    """Replace `folder/checkpoint` with the state after `state.step`."""
+    """Replace `folder/checkpoint` with the state after `state.step`: the same for any number of processes."""
+    if hasattr(optimizer, "consolidate_state_dict"):
+        optimizer.consolidate_state_dict(to=0)
+    if not processes.is_main():
+        return
     with runs.replacing_folder(folder / "checkpoint") as new:
         torch.save(
             {"policy": policy.state_dict(), "value_head": value_head.state_dict(), "optimizer": optimizer.state_dict()},
@@ -78,9 +119,7 @@ def load_state(
     Raises:
         RunDirectoryError: the checkpoint was made with other options, tasks or round.
     """
-    for leftover in folder.glob(".*.tmp"):  # of a session that was killed while it saved
-        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-    checkpoint = runs.recover_folder(folder / "checkpoint")
+    checkpoint = processes.on_main(lambda: _recovered(folder))
     if checkpoint is None:
         return None
     saved = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
@@ -92,11 +131,20 @@ def load_state(
     return runs.from_row(saved["state"], PPOState, str(checkpoint / "state.json"))
 
 
+def _recovered(folder: Path) -> Path | None:
+    """The checkpoint, after a session that was killed while it saved is tidied up."""
+    for leftover in folder.glob(".*.tmp"):
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+    return runs.recover_folder(folder / "checkpoint")
+
+
 def save_policy(folder: Path, step: int, policy: Any, tokenizer: Any) -> None:
     """Write `folder/best-STEP`: a plain transformers model, with its adapters added in, and its tokenizer.
 
     Adapters are added into a copy: taking them out of half-precision weights again would not give back the same ones.
     """
+    if not processes.is_main():
+        return
     policy = merged(copy.deepcopy(policy)) if hasattr(policy, "peft_config") else policy
     with _no_progress_bar(), runs.replacing_folder(folder / f"best-{step}") as new:
         policy.save_pretrained(new)
@@ -119,6 +167,8 @@ def _no_progress_bar() -> Iterator[None]:
 
 def drop_other_policies(folder: Path, step: int) -> None:
     """Remove all `best-*` but that of `step` (once a checkpoint names `step` as the best)."""
+    if not processes.is_main():
+        return
     for old in folder.glob("best-*"):
         if old.name != f"best-{step}":
             shutil.rmtree(old)
@@ -126,6 +176,10 @@ def drop_other_policies(folder: Path, step: int) -> None:
 
 def finish(folder: Path, identity: Mapping[str, Any], step: int, figures: Mapping[str, Any]) -> Path:
     """Give the best policy its lasting name, write `result.json`, and drop the training state. Returns the policy."""
+    return processes.on_main(lambda: _finish(folder, identity, step, figures))
+
+
+def _finish(folder: Path, identity: Mapping[str, Any], step: int, figures: Mapping[str, Any]) -> Path:
     with runs.replacing_folder(folder / "policy") as new:
         shutil.copytree(folder / f"best-{step}", new, dirs_exist_ok=True)
     runs.write_json(folder / "result.json", {"identity": identity, "figures": figures})
@@ -140,6 +194,10 @@ def finished(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None
     Raises:
         RunDirectoryError: it was made with other options, tasks or round.
     """
+    return processes.on_main(lambda: _finished(folder, identity))
+
+
+def _finished(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None:
     path = folder / "result.json"
     if not path.exists():
         return None
@@ -152,9 +210,9 @@ def finished(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any] | None
 
 
 def _check_identity(folder: Path, saved: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
-    if saved == identity:
+    old, new = ({k: v for k, v in one["options"].items() if k not in runs.FREE_OPTIONS} for one in (saved, identity))
+    if {**saved, "options": old} == {**identity, "options": new}:
         return
-    old, new = saved["options"], identity["options"]
     changed = [f"ppo.{key}: was {old.get(key)!r}, now {new[key]!r}" for key in new if old.get(key) != new[key]]
     changed += [name for name in ("tasks", "round", "lora") if saved[name] != identity[name]]
     raise RunDirectoryError(

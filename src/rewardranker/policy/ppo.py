@@ -56,8 +56,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from rewardranker import runs
-from rewardranker.config import PPOOptions, PromptOptions
+from rewardranker import processes
+from rewardranker.config import LaunchOptions, PPOOptions, PromptOptions
 from rewardranker.errors import DataError
 from rewardranker.policy import checkpoints
 from rewardranker.policy.advantages import generalized_advantages, whiten
@@ -73,8 +73,10 @@ from rewardranker.policy.rollouts import (
     checked,
     derived_seed,
     distinct_share,
+    drawn_together,
     episode_scores,
     reward_scale,
+    rewarded_together,
     tasks_of_step,
 )
 from rewardranker.policy.updates import Learner, plan_of_step
@@ -82,7 +84,7 @@ from rewardranker.policy.value_head import ValueHead
 from rewardranker.progress import Silent
 from rewardranker.prompts import encode_prompt
 from rewardranker.shared_prompts import sharing_of
-from rewardranker.training import with_lora
+from rewardranker.training import Trackers, faults_named, with_lora
 from rewardranker.types import Judge, ProgressReporter, RewardFunction, Task
 
 Metrics = dict[str, float]
@@ -121,6 +123,7 @@ def train_ppo(
     progress: ProgressReporter | None = None,
     device: str = "cpu",
     round: int = 1,
+    launch: LaunchOptions | None = None,
 ) -> PPOResult:
     """Train `policy` (in place) and return the checkpoint with the best validation pass rate.
 
@@ -134,6 +137,7 @@ def train_ppo(
         lora_rank: above 0, train LoRA adapters of that rank only and add them into the weights of the policies saved.
         output_dir: see `checkpoints`. The same call goes on where it stopped, or returns the finished result.
         round: round of self-training, which shifts the random streams of tasks and rollouts.
+        launch: trackers; the number of processes is the launch's own.
 
     Raises:
         TrainingError: the policy collapsed (loss not finite, KL above `max_kl`, entropy at `min_entropy`) or the reward
@@ -145,6 +149,7 @@ def train_ppo(
     """
     output_dir = Path(output_dir)
     progress = progress or Silent()
+    processes.join(device)
     _check_tasks(tasks, validation_tasks, options)
     identity = checkpoints.run_identity(options, tasks, validation_tasks, round, lora_rank, lora_alpha)
     figures = checkpoints.finished(output_dir, identity)
@@ -165,12 +170,16 @@ def train_ppo(
         {"params": [p for p in policy.parameters() if p.requires_grad], "lr": options.learning_rate},
         {"params": list(value_head.parameters()), "lr": options.value_learning_rate or options.learning_rate},
     ]
-    optimizer = torch.optim.AdamW(groups, weight_decay=0.0, fused=True)
+    optimizer = checkpoints.new_optimizer(groups)
     learner = Learner(policy, value_head, reference, optimizer, options)
     controller = KLController(options.kl_target, options.kl_horizon)
     validation = Validation(validation_tasks, rollout, judge, reward, options)
 
-    with runs.RecordLog(output_dir / "metrics.jsonl", dict) as log:
+    with (
+        faults_named("PPO", f"ppo.micro_batch_tokens (now {options.micro_batch_tokens})", output_dir),
+        Trackers(launch.report_to if launch else (), output_dir) as trackers,
+        checkpoints.MetricsLog(output_dir) as log,
+    ):
         state = checkpoints.load_state(output_dir, identity, policy, value_head, optimizer)
         if state is None:
             # The start: its pass rate is the one to beat, and its programs fix the reward's scale.
@@ -183,10 +192,14 @@ def train_ppo(
             state = PPOState(options.kl, mean, deviation, sft_pass_rate=rate, best_pass_rate=rate)
             checkpoints.save_policy(output_dir, 0, adapted, tokenizer)
             metrics = validation.metrics(samples, passed, rewards, state)
-            log.append([{"step": 0, "episode": 0, **metrics, **clock.seconds}])
+            log.append({"step": 0, "episode": 0, **metrics, **clock.seconds})
+            trackers.log(0, metrics)
             checkpoints.save_state(output_dir, identity, state, policy, value_head, optimizer)
         elif len(log) <= state.step:
-            raise DataError(f"{log.path} lacks lines of steps that were done: restore it, or start in another folder")
+            raise DataError(
+                f"{output_dir / 'metrics.jsonl'} lacks lines of steps that were done: restore it, or start in another "
+                "folder"
+            )
         log.keep(state.step + 1)
 
         progress.start("PPO", options.steps, "steps", done=state.step)
@@ -197,13 +210,13 @@ def train_ppo(
             # ROLLOUT: the same step draws the same tasks and the same random numbers in every session.
             step_tasks = tasks_of_step(tasks, step, options, round)
             n, seed = options.samples_per_task, derived_seed(options.seed, "rollout", round, step)
-            drawn = rollout(policy, step_tasks, n, seed=seed, temperature=options.temperature)
+            drawn = drawn_together(rollout, policy, step_tasks, n, seed=seed, temperature=options.temperature)
             samples = checked(drawn, step_tasks, n, options.temperature)
             clock.lap("rollout")
 
             # SCORE
             owners = [task for task in step_tasks for _ in range(n)]
-            scores = episode_scores(reward(owners, samples), samples, state, options)
+            scores = episode_scores(rewarded_together(reward, owners, samples), samples, state, options)
             clock.lap("score")
 
             # FORWARD: log-probabilities and values before the updates, in the batches of the first epoch, because
@@ -264,7 +277,8 @@ def train_ppo(
                     state.best_pass_rate, state.best_step = metrics["validation/pass_rate"], step
                     state.measurements_without_gain = 0
                     checkpoints.save_policy(output_dir, step, adapted, tokenizer)
-            log.append([{"step": step, "episode": step * len(samples), **metrics, **clock.seconds}])
+            log.append({"step": step, "episode": step * len(samples), **metrics, **clock.seconds})
+            trackers.log(step, metrics)
             if measured:
                 checkpoints.save_state(output_dir, identity, state, policy, value_head, optimizer)
                 checkpoints.drop_other_policies(output_dir, state.best_step)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rewardranker import processes
 from rewardranker.config import PPOOptions
 from rewardranker.errors import DataError, TrainingError
 from rewardranker.policy.checkpoints import PPOState
@@ -22,13 +23,34 @@ class Rollout(Protocol):
     """Draws programs from the policy as it is now.
 
     PPO reads each sample's `token_ids` (the end token included), `finish_reason` and `program`, reward functions also
-    its `completion`. The same arguments and weights must give the same samples, or resumption is not exact. Nothing
+    its `completion`. The same arguments and weights must give the same samples, or resumption is not exact; and a
+    sample must depend on its own task, number and seed alone, or results depend on the number of processes. Nothing
     but `temperature` may reshape the distribution (top-p is 1), because PPO takes the samples to be drawn from it.
     """
 
     def __call__(
         self, model: Any, tasks: Sequence[Task], samples_per_task: int, *, seed: int, temperature: float
     ) -> list[list[Sample]]: ...
+
+
+def drawn_together(
+    rollout: Rollout, model: Any, tasks: Sequence[Task], n: int, *, seed: int, temperature: float
+) -> list[list[Sample]]:
+    """`rollout` with the tasks shared by the processes of the launch; the samples of all tasks, on every process."""
+    own = processes.own_share(tasks)
+    return processes.gathered(rollout(model, own, n, seed=seed, temperature=temperature) if own else [])
+
+
+def rewarded_together(reward: RewardFunction, owners: Sequence[Task], samples: Sequence[Sample]) -> NDArray[np.float32]:
+    """`reward` with the samples shared by the processes of the launch; the rewards of all, on every process."""
+    own = processes.own_share(list(zip(owners, samples, strict=True)))
+    return np.concatenate(processes.gathered([reward(*map(list, zip(*own, strict=True)))] if own else []))
+
+
+def passed_together(judge: Judge, owners: Sequence[Task], samples: Sequence[Sample]) -> list[bool]:
+    """Whether each program passes, judged by all processes of the launch, each its share; on every process."""
+    own = processes.own_share(list(zip(owners, samples, strict=True)))
+    return processes.gathered([verdict.passed for verdict in judge.judge(own)] if own else [])
 
 
 def derived_seed(seed: int, stream: str, *place: int) -> int:
@@ -120,10 +142,11 @@ class Validation:
         """Programs at temperature 1; `[tasks, samples]`, 1.0 where a program passed; and their raw rewards."""
         n = self._options.validation_samples
         seed = derived_seed(self._options.seed, "validation")  # the same in every round too: start points compare
-        samples = checked(self._rollout(policy, self._tasks, n, seed=seed, temperature=1.0), self._tasks, n, 1.0)
-        verdicts = self._judge.judge(zip(self._owners, samples, strict=True))
-        passed = np.asarray([float(v.passed) for v in verdicts]).reshape(len(self._tasks), n)
-        return samples, passed, self._reward(self._owners, samples)
+        drawn = drawn_together(self._rollout, policy, self._tasks, n, seed=seed, temperature=1.0)
+        samples = checked(drawn, self._tasks, n, 1.0)
+        verdicts = passed_together(self._judge, self._owners, samples)
+        passed = np.asarray(verdicts, dtype=np.float64).reshape(len(self._tasks), n)
+        return samples, passed, rewarded_together(self._reward, self._owners, samples)
 
     def metrics(
         self,

@@ -1,4 +1,8 @@
-"""A PPO step's forward passes before the updates, and the updates themselves, in micro-batches bounded by tokens."""
+"""A PPO step's forward passes before the updates, and the updates themselves, in micro-batches bounded by tokens.
+
+The processes of a launch share the episodes of every minibatch: each scores its own, the numbers and gradients are
+added up, so all take the same steps, which are those of one process but for the order of the additions.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rewardranker import processes
 from rewardranker.config import PPOOptions
 from rewardranker.policy.episodes import EpisodeBatch, Episodes, TokenScores
 from rewardranker.policy.losses import clipped_policy_loss, clipped_value_loss
@@ -19,15 +24,38 @@ from rewardranker.policy.rollouts import derived_seed
 from rewardranker.policy.value_head import ValueHead
 from rewardranker.shared_prompts import Sharing
 
-Plan = list[list[list[EpisodeBatch]]]
-"""Micro-batches of each minibatch of each epoch."""
+MEANS = (
+    "loss/policy_avg",
+    "loss/value_avg",
+    "policy/clipfrac_avg",
+    "policy/approxkl_avg",
+    "policy/entropy_avg",
+    "val/clipfrac_avg",
+    "val/ratio",
+    "val/ratio_var",
+)
+"""Metrics of the updates that are means over tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Minibatch:
+    """The episodes of one optimiser step."""
+
+    batches: list[EpisodeBatch]
+    """Micro-batches of this process's episodes."""
+    tokens: int
+    """Completion tokens of all processes' episodes."""
+
+
+Plan = list[list[Minibatch]]
+"""Minibatches of each epoch."""
 
 
 def plan_of_step(episodes: Episodes, step: int, options: PPOOptions, round: int, sharing: Sharing) -> Plan:
     """Shuffled minibatches of equal numbers of episodes, a new shuffle for each epoch.
 
     Tasks are shuffled, not episodes: a task's episodes stay together, so that their prompt is read once (only where a
-    minibatch ends within a task, twice).
+    minibatch ends within a task, twice). The processes of a launch share each minibatch.
     """
     generator = np.random.default_rng(derived_seed(options.seed, "minibatches", round, step))
     tasks = episodes.rows_by_prompt(range(len(episodes)))
@@ -35,7 +63,15 @@ def plan_of_step(episodes: Episodes, step: int, options: PPOOptions, round: int,
     for _ in range(options.epochs):
         shuffled = [row for task in generator.permutation(len(tasks)) for row in tasks[task]]
         parts = [part.tolist() for part in np.array_split(np.asarray(shuffled), options.minibatches) if len(part)]
-        plan.append([episodes.batches(part, options.micro_batch_tokens, sharing) for part in parts])
+        plan.append(
+            [
+                Minibatch(
+                    list(episodes.batches(processes.own_share(part), options.micro_batch_tokens, sharing)),
+                    int(episodes.lengths[part].sum()),
+                )
+                for part in parts
+            ]
+        )
     return plan
 
 
@@ -59,7 +95,7 @@ class Learner:
     optimizer: Any
     options: PPOOptions
 
-    def before_updates(self, episodes: Episodes, plan: Plan) -> tuple[TokenNumbers, TokenScores]:
+    def before_updates(self, episodes: Episodes, plan: Plan) -> tuple[TokenNumbers, TokenScores | None]:
         """Log-probabilities and values of all episodes, in the batches of the plan's first epoch.
 
         Only equal shapes give equal bits: in those batches the first ratios are exactly 1. The sampler's own
@@ -67,12 +103,14 @@ class Learner:
         the values need gives these as well.
 
         Returns:
-            The numbers; and the plan's first batch as the policy scored it, with its graph, for the first update,
-            which would compute the same.
+            The numbers, of all processes' episodes; and this process's first batch as the policy scored it, with its
+            graph, for the first update, which would compute the same (None: it has no episodes).
         """
         shape, where = episodes.mask.shape, episodes.mask.device
-        numbers = TokenNumbers(*(torch.zeros(shape, device=where) for _ in range(3)))
-        batches = [batch for minibatch in plan[0] for batch in minibatch]
+        every = torch.zeros((3, *shape), device=where)
+        numbers = TokenNumbers(*every)
+        batches = [batch for minibatch in plan[0] for batch in minibatch.batches]
+        scored = None
         temperature = self.options.temperature
         with torch.no_grad(), without_adapters(self.reference):
             for batch in batches:
@@ -83,6 +121,7 @@ class Learner:
                 scored = batch.score(self.policy, self.value_head, temperature)
             numbers.logprobs[batch.rows] = episodes.padded(scored.logprobs.detach(), batch.rows)
             numbers.values[batch.rows] = episodes.padded(scored.values.detach(), batch.rows)
+        processes.summed(every)  # each row is one process's, and 0 elsewhere
         return numbers, scored
 
     def update(
@@ -106,8 +145,8 @@ class Learner:
         sums: dict[str, float] = defaultdict(float)
         tokens_seen, norms = 0, []
         for minibatch in (minibatch for epoch in plan for minibatch in epoch):
-            tokens = sum(len(batch.chosen) for batch in minibatch)
-            for batch in minibatch:
+            here = torch.zeros(len(MEANS), dtype=torch.float64, device=episodes.mask.device)
+            for batch in minibatch.batches:
                 rows, mask = batch.rows, episodes.mask[batch.rows]
                 new = first or batch.score(self.policy, self.value_head, options.temperature)
                 first = None
@@ -118,7 +157,7 @@ class Learner:
                     new.values, old.values[rows][mask], returns[rows][mask], options.value_clip
                 )
                 # Sums over the micro-batch, divided by the tokens of the minibatch: its exact mean, however split.
-                ((policy_loss.sum() + options.value_coefficient * value_loss.sum()) / tokens).backward()
+                ((policy_loss.sum() + options.value_coefficient * value_loss.sum()) / minibatch.tokens).backward()
                 sums_here = {
                     "loss/policy_avg": policy_loss,
                     "loss/value_avg": value_loss,
@@ -129,15 +168,16 @@ class Learner:
                     "val/ratio": ratio,
                     "val/ratio_var": ratio**2,
                 }
-                numbers = torch.stack([values.detach().double().sum() for values in sums_here.values()]).tolist()
-                for name, number in zip(sums_here, numbers, strict=True):
-                    sums[name] += number
+                here += torch.stack([sums_here[name].detach().double().sum() for name in MEANS])
+            processes.sum_gradients(parameters)
+            for name, number in zip(MEANS, processes.summed(here).tolist(), strict=True):
+                sums[name] += number
             norm = torch.nn.utils.clip_grad_norm_(parameters, options.max_grad_norm).item()
             guard({**sums, "gradient norm": norm})
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)  # none of its memory is held while programs are drawn
             norms.append(norm)
-            tokens_seen += tokens
+            tokens_seen += minibatch.tokens
         metrics = {name: total / tokens_seen for name, total in sums.items()}
         metrics["val/ratio_var"] = max(0.0, metrics["val/ratio_var"] - metrics["val/ratio"] ** 2)
         metrics["policy/grad_norm"] = float(np.mean(norms))

@@ -29,6 +29,7 @@ from rewardranker.training.models import (
     training_device,
     with_lora,
 )
+from rewardranker.training.trackers import Trackers
 from rewardranker.training.trainer import PlannedTrainer, training_arguments
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "SUMMARY",
     "PlannedTrainer",
     "Sizes",
+    "Trackers",
     "batch_plan",
     "checkpoints_folder",
     "faults_named",

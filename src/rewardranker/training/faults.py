@@ -103,6 +103,6 @@ def _other_architecture() -> str:
     major, minor = torch.cuda.get_device_capability()
     built = ", ".join(torch.cuda.get_arch_list())
     return (
-        f"PyTorch {torch.__version__} has no code for {torch.cuda.get_device_name()} (sm_{major}{minor}; it was built for "
-        f"{built}): install a build that has (https://pytorch.org/get-started), or set launch.device=cpu"
+        f"PyTorch {torch.__version__} has no code for {torch.cuda.get_device_name()} (sm_{major}{minor}; it was built "
+        f"for {built}): install a build that has (https://pytorch.org/get-started), or set launch.device=cpu"
     )

@@ -47,16 +47,16 @@ def tensorboard_in(folder: Path) -> Iterator[None]:
 class Trackers:
     """transformers' callbacks for a training with a loop of its own; on processes but the main one it does nothing."""
 
-    def __init__(self, names: Sequence[str], output_dir: Path, settings: dict[str, Any]) -> None:
+    def __init__(self, names: Sequence[str], output_dir: Path) -> None:
         """
         Args:
             names: as `report_to`.
-            settings: what the trackers show beside the figures.
 
         Raises:
             MissingExtraError: a tracker's package is not installed.
         """
         self._callbacks: list[Any] = []
+        self._state: Any = None
         if not names or not processes.is_main():
             return
         check_trackers(names)
@@ -73,10 +73,14 @@ class Trackers:
 
     def log(self, step: int, figures: dict[str, float]) -> None:
         """One step's figures."""
-        self._state.global_step = step
+        if self._callbacks:
+            self._state.global_step = step
         self._each("on_log", logs=figures, model=None)
 
-    def close(self) -> None:
+    def __enter__(self) -> Trackers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._each("on_train_end", model=None)
 
     def _each(self, event: str, **arguments: Any) -> None:

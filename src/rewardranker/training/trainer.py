@@ -14,6 +14,7 @@ import os
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,6 @@ def training_arguments(
         dataloader_pin_memory=False,
         remove_unused_columns=False,
         ddp_find_unused_parameters=False,
-        ddp_broadcast_buffers=False,
         ddp_timeout=7200,
     )
     if on_cpu and processes.kind() == "fsdp":
@@ -197,7 +197,7 @@ class PlannedTrainer(Trainer):
             last = number == len(parts) - 1
             self.accelerator.gradient_state._set_sync_gradients(last)
             with self._local_gradients(model, exchange and last), self.compute_loss_context_manager():
-                loss, figures = wrapping.inside(model, bare, lambda t=tensors: self.batch_loss(bare, t, whole))
+                loss, figures = wrapping.inside(model, bare, partial(self.batch_loss, bare, tensors, whole))
                 weight = float(bool(items))
                 # The wrappers average over processes; what is wanted is the sum of their shares.
                 self.accelerator.backward(loss * weight * (size if exchange else 1), **self._backward_arguments())
@@ -265,8 +265,8 @@ class PlannedTrainer(Trainer):
         self.model.eval()
         return self._report.figures()
 
-    def trained(self) -> Any | None:
-        """The trained model, whole and without adapters; where it was sharded, on the main process alone (else None)."""
+    def trained(self) -> Any:
+        """The trained model, whole and without adapters; where it was sharded, None but on the main process."""
         bare = self.accelerator.unwrap_model(self.model)
         return wrapping.put_together(self.accelerator, self.model_wrapped, bare, self._whole)
 

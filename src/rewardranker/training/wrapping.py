@@ -1,4 +1,4 @@
-"""Models that are spread over processes (DDP, FSDP, DeepSpeed): computing inside them, and putting them together again."""
+"""Models spread over processes (DDP, FSDP, DeepSpeed): computing inside them, and putting them together again."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def keep_whole(model: Any) -> Any | None:
     return None
 
 
-def put_together(accelerator: Any, wrapped: Any, bare: Any, whole: Any | None) -> Any | None:
+def put_together(accelerator: Any, wrapped: Any, bare: Any, whole: Any | None) -> Any:
     """The trained model without wrapper, shards and adapters; for shards on the main process alone, else None."""
     if processes.kind() not in ("fsdp", "deepspeed"):
         return merged(bare)
