@@ -144,7 +144,7 @@ def test_best_of_n_is_asked_for_by_option_or_recipe() -> None:
 
 BAD: dict[str, tuple[str, int, str]] = {
     "cut-off last line": ("samples.jsonl:8: the last line is cut off", 3, "samples"),
-    "verdicts of fewer samples": ("1 samples have no verdict", 3, "verdicts"),
+    "verdicts of fewer samples": ("1 sample without verdict", 3, "verdicts"),
 }
 
 
@@ -163,19 +163,39 @@ def test_broken_files_are_told_before_anything_is_written(
     assert run() == 0
 
 
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        ("[0, 1, 2]", "scores.jsonl: 1 sample without score of 'theirs' (task 'add' sample 3): rank these samples"),
+        ("[0, 1, 2, NaN]", "scores.jsonl: a score of 'theirs' for task 'add' is NaN"),
+    ],
+)
+def test_scores_that_do_not_fit_are_told_before_any_ranker_runs(
+    scores: str, message: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [("add", scores), ("sub", "[0, 1, 2, 3]")]
+    ids = {3: "[0, 1, 2]", 4: "[0, 1, 2, 3]"}
+    text = '{{"task_id": "{}", "ranker": "theirs", "sample_ids": {}, "scores": {}}}\n'
+    lines = [text.format(task, ids[found.count(",") + 1], found) for task, found in rows]
+    (folder / "scores.jsonl").write_text("".join(lines))
+    assert run("--rankings", "scores.jsonl") == 3
+    assert message in capsys.readouterr().err
+    assert not (folder / "out").exists()
+
+
 def test_what_can_be_told_without_verdicts_is_told_before_judging(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_records("samples.jsonl", SAMPLES[:-1])
     assert run("--n", "4", verdicts=False) == 3
-    assert "1 of 2 tasks have fewer than 4 samples" in capsys.readouterr().err
+    assert "1 task of 2 with fewer than 4 samples" in capsys.readouterr().err
     assert not (folder / "out").exists()
 
 
 def test_a_task_without_samples_is_refused_or_left_out_on_request(capsys: pytest.CaptureFixture[str]) -> None:
     write_records("tasks.jsonl", [*TASKS, Task("mul", "def mul(a, b):\n    return ", entry_point="mul")])
     assert run() == 3
-    assert "1 of 3 tasks have fewer than 1 samples" in capsys.readouterr().err
+    assert "1 task of 3 with fewer than 1 samples" in capsys.readouterr().err
     assert run("--limit", "2") == 0
     assert run("--drop-incomplete", output="dropped") == 0
     assert read_evaluation("dropped").dropped == ("mul",)

@@ -26,23 +26,29 @@ def test_arrays_follow_tasks_and_samples_whatever_the_order_of_verdicts() -> Non
 
 
 BROKEN: dict[str, tuple[Callable[[], Records], str]] = {
-    "sample without verdict": (lambda: (TASKS, SAMPLES, VERDICTS[:-2]), r"2 samples have no verdict.*'t2' sample 2"),
+    "sample without verdict": (lambda: (TASKS, SAMPLES, VERDICTS[:-2]), r"2 samples without verdict.*'t2' sample 2"),
     "verdict without sample": (
         lambda: (TASKS, SAMPLES, [*VERDICTS, replace(VERDICTS[0], sample_id=9)]),
-        r"1 verdicts have no sample.*'t0' sample 9",
+        r"1 verdict without sample.*'t0' sample 9",
     ),
     "unknown task": (
         lambda: (TASKS[:2], SAMPLES, VERDICTS),
-        r"4 samples are of tasks that are not given.*'t2' sample 0",
+        r"4 samples of tasks that are not given.*'t2' sample 0",
     ),
     "task without samples": (
         lambda: ([*TASKS, Task("t3", "")], SAMPLES, VERDICTS),
-        r"1 of 4 tasks have fewer than 4 samples.*'t3' with 0",
+        r"1 task of 4 with fewer than 4 samples.*'t3' with 0",
     ),
-    "fewer than n": (lambda: (TASKS, SAMPLES[:-1], VERDICTS[:-1]), r"1 of 3 tasks have fewer than 4.*'t2' with 3"),
-    "duplicate sample": (lambda: (TASKS, [*SAMPLES, SAMPLES[5]], VERDICTS), r"1 samples have ids.*'t1' sample 1"),
-    "duplicate verdict": (lambda: (TASKS, SAMPLES, [*VERDICTS, VERDICTS[5]]), r"1 verdicts have ids.*'t1' sample 1"),
-    "duplicate task": (lambda: ([*TASKS, TASKS[1]], SAMPLES, VERDICTS), r"1 tasks have a task_id already used.*'t1'"),
+    "fewer than n": (lambda: (TASKS, SAMPLES[:-1], VERDICTS[:-1]), r"1 task of 3 with fewer than 4.*'t2' with 3"),
+    "duplicate sample": (
+        lambda: (TASKS, [*SAMPLES, SAMPLES[5]], VERDICTS),
+        r"1 sample with an id already used.*'t1' sample 1",
+    ),
+    "duplicate verdict": (
+        lambda: (TASKS, SAMPLES, [*VERDICTS, VERDICTS[5]]),
+        r"1 verdict with an id already used.*'t1' sample 1",
+    ),
+    "duplicate task": (lambda: ([*TASKS, TASKS[1]], SAMPLES, VERDICTS), r"1 task with an id already used.*'t1'"),
     "mixed models": (
         lambda: (TASKS, [replace(SAMPLES[0], model="other"), *SAMPLES[1:]], VERDICTS),
         r"2 draws.*model 'other' and 'm'",
@@ -120,15 +126,15 @@ def test_scores_of_other_samples_are_counted() -> None:
 def test_missing_double_and_mixed_scores_are_refused() -> None:
     outcomes = collect(TASKS, SAMPLES, VERDICTS)
     full = [Ranking(t.task_id, "r", (0, 1, 2, 3), (0.0, 0.0, 0.0, 0.0)) for t in TASKS]
-    with pytest.raises(DataError, match=r"4 samples have no score of 'r'.*'t2' sample 0"):
+    with pytest.raises(DataError, match=r"4 samples without score of 'r'.*'t2' sample 0"):
         score_vector(outcomes, full[:2])
-    with pytest.raises(DataError, match=r"1 tasks are ranked twice by 'r' \(first: 't0'"):
+    with pytest.raises(DataError, match=r"1 task ranked twice by 'r' \('t0'"):
         score_vector(outcomes, [*full, full[0]])
     with pytest.raises(DataError, match=r"several rankers \(r, q\)"):
         score_vector(outcomes, [*full[:2], replace(full[2], ranker="q")])
-    with pytest.raises(DataError, match=r"1 scores of 'r' are NaN.*'t2' sample 1"):
+    with pytest.raises(DataError, match=r"1 score of 'r' that is NaN.*'t2' sample 1"):
         score_vector(outcomes, [*full[:2], replace(full[2], scores=(0.0, float("nan"), 0.0, 0.0))])
     with pytest.raises(DataError, match="2 scores for 4 samples"):
         score_vector(outcomes, [*full[:2], replace(full[2], scores=(0.0, 0.0))])
-    with pytest.raises(DataError, match=r"1 samples of 't2' ranked twice \(first: sample 3"):
+    with pytest.raises(DataError, match=r"1 sample of 't2' ranked twice \(sample 3"):
         score_vector(outcomes, [*full[:2], replace(full[2], sample_ids=(0, 1, 3, 3))])

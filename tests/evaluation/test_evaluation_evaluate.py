@@ -192,11 +192,11 @@ def test_every_task_needs_one_greedy_program_of_the_same_model() -> None:
     samples, verdicts = GREEDY
     with pytest.raises(DataError, match=r"1 tasks have no greedy program \(first: 't39'"):
         run(greedy=(samples[:-1], verdicts[:-1]))
-    with pytest.raises(DataError, match=r"1 samples have no verdict.*'t39' sample 0"):
+    with pytest.raises(DataError, match=r"1 sample without verdict .*'t39' sample 0"):
         run(greedy=(samples, verdicts[:-1]))
     with pytest.raises(DataError, match="1 tasks have several greedy programs"):
         run(greedy=([*samples, replace(samples[0], sample_id=1)], [*verdicts, replace(verdicts[0], sample_id=1)]))
-    with pytest.raises(DataError, match=r"1 greedy programs have ids already used \(first: 't3' sample 0\)"):
+    with pytest.raises(DataError, match=r"1 greedy program with an id already used \('t3' sample 0\)"):
         run(greedy=([*samples, samples[3]], verdicts))
     with pytest.raises(DataError, match=r"of model \['', 'other'\], the samples of ''"):
         run(greedy=([replace(samples[0], model="other"), *samples[1:]], verdicts))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from rewardranker.cli import common, draws, plan, ranked, ranker_sources
+from rewardranker.errors import DataError
 
 if TYPE_CHECKING:
     from rewardranker.config import Recipe
@@ -104,16 +106,22 @@ def command(
         sections = (*("prompt", "sampling") * bool(model), *("judge",) * judges, "evaluation")
         plan.show(recipe, [f"{does} into {output}", *sets, *models], sections)
         return
-    from rewardranker.evaluation import arrange, collect, write_evaluation
+    from rewardranker.evaluation import arrange, collect, score_vector, write_evaluation
     from rewardranker.runs import RunDirectory, write_records
     from rewardranker.tasks import load_tasks
 
     tasks = [task for name in names for task in load_tasks(name, limit, recipe.tasks.seed)]
     given, decoded = draws.read(samples, verdicts), draws.read([greedy], [greedy_verdicts])
+    scored = [(path, one) for path in rankings for one in _read(path)]
     if given:  # what does not fit is told before anything is written or judged
-        arrange(tasks, given[0], n or 1, drop_incomplete=drop_incomplete)
+        with _naming(*samples):
+            arrange(tasks, given[0], n or 1, drop_incomplete=drop_incomplete)
         if given[1]:
-            collect(tasks, *given, drop_incomplete=drop_incomplete)
+            with _naming(*samples, *verdicts):
+                outcomes = collect(tasks, *given, drop_incomplete=drop_incomplete)
+            for path, one in scored:
+                with _naming(path):
+                    score_vector(outcomes, one.rankings)
     files = {"samples": samples, "verdicts": verdicts, "greedy": [greedy], "greedy verdicts": [greedy_verdicts]}
     origin = {"tasks": draws.fingerprints(map(Path, names)), "limit": limit, "model": model}
     origin |= {name: draws.fingerprints(path for path in paths if path) for name, paths in files.items()}
@@ -127,7 +135,7 @@ def command(
         drawn = draws.judged(run, recipe, tasks, ".", given)
         decoded = draws.judged(run, recipe, tasks, "greedy", decoded)
         assert drawn is not None, "there are samples, or a model draws them"
-        choice = _Choice(wanted, evidence, rankings, baselines, n, by, against, drop_incomplete)
+        choice = _Choice(wanted, evidence, [one for _, one in scored], baselines, n, by, against, drop_incomplete)
         found = _measure(run, recipe, tasks, drawn, decoded, choice)
         write_evaluation(found, output)
     click.echo(found.to_markdown(), nl=False)
@@ -140,7 +148,8 @@ class _Choice:
 
     rankers: Sequence[ranked.Wanted]
     evidence: ranker_sources.Evidence
-    rankings: Sequence[Path]
+    scored: Sequence[Ranked]
+    """Elsewhere."""
     baselines: Sequence[str]
     n: int | None
     by: Sequence[str]
@@ -179,7 +188,7 @@ def _measure(
         ["shortest", *["mean-logprob"] * any(sample.token_logprobs for sample in samples)]
     )
     found_rankings = ranked.run_all(run, recipe, tasks, drawn, wanted, choice.evidence)
-    found_rankings += [one for path in choice.rankings for one in _read(path)]
+    found_rankings += choice.scored
     names = [one.name for one in found_rankings]
     likely = [name for name in ("mean-logprob", "logprob") if name in names]
     found = evaluate(
@@ -201,6 +210,15 @@ def _measure(
         against(found, other, options, str(path)) for path, other in zip(choice.against, others, strict=True)
     )
     return replace(found, against=compared, inputs=run.manifest["options"]["inputs"])
+
+
+@contextmanager
+def _naming(*files: Path) -> Iterator[None]:
+    """What does not fit is in these files."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{', '.join(map(str, files))}: {error}") from None
 
 
 def _read(path: Path) -> list[Ranked]:

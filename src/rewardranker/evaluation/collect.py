@@ -136,10 +136,11 @@ def arrange(
     """
     if not tasks or not samples:
         raise DataError(f"nothing to evaluate: {len(tasks)} tasks and {len(samples)} samples")
-    refuse_repeated(tasks, lambda task: f"'{task.task_id}'", "tasks have a task_id already used")
-    refuse_repeated(samples, _named, "samples have ids already used; give the file of one draw")
+    refuse_repeated(tasks, lambda task: f"'{task.task_id}'", "task", "with an id already used", "give each its own")
+    refuse_repeated(samples, _named, "sample", "with an id already used", "give the file of one draw")
     by_task: dict[str, list[Sample]] = {task.task_id: [] for task in tasks}
-    _refuse([_named(s) for s in samples if s.task_id not in by_task], "samples are of tasks that are not given")
+    strangers = [_named(sample) for sample in samples if sample.task_id not in by_task]
+    _refuse(strangers, "sample", "of tasks that are not given", "give the tasks that these were drawn for")
     _refuse_several_draws(samples)
     for sample in samples:
         by_task[sample.task_id].append(sample)
@@ -153,16 +154,20 @@ def join(samples: Sequence[Sample], verdicts: Sequence[Verdict]) -> dict[tuple[s
     Raises:
         DataError: a verdict's id twice, a sample without verdict, or a verdict without sample.
     """
-    refuse_repeated(verdicts, _named, "verdicts have ids already used; judge each sample once")
+    refuse_repeated(verdicts, _named, "verdict", "with an id already used", "judge each sample once")
     passed = {(verdict.task_id, verdict.sample_id): verdict.passed for verdict in verdicts}
     known = {(sample.task_id, sample.sample_id) for sample in samples}
     _refuse(
         [_named(s) for s in samples if (s.task_id, s.sample_id) not in passed],
-        "samples have no verdict; `rewardranker judge` with the same files goes on where it stopped",
+        "sample",
+        "without verdict",
+        "`rewardranker judge` with the same files goes on where it stopped",
     )
     _refuse(
         [_named(v) for v in verdicts if (v.task_id, v.sample_id) not in known],
-        "verdicts have no sample; are they of these samples?",
+        "verdict",
+        "without sample",
+        "give the verdicts of these samples",
     )
     return passed
 
@@ -181,7 +186,9 @@ def score_vector(outcomes: Outcomes, rankings: Iterable[Ranking]) -> tuple[NDArr
     names = list(dict.fromkeys(ranking.ranker for ranking in rankings))
     if len(names) > 1:
         raise DataError(f"rankings of several rankers ({', '.join(names)}): give those of one")
-    refuse_repeated(rankings, lambda r: f"'{r.task_id}'", f"tasks are ranked twice by '{name}'")
+    refuse_repeated(
+        rankings, lambda r: f"'{r.task_id}'", "task", f"ranked twice by '{name}'", "give the file of one ranking"
+    )
     for ranking in rankings:
         if len(ranking.sample_ids) != len(ranking.scores):
             raise DataError(
@@ -197,20 +204,27 @@ def score_vector(outcomes: Outcomes, rankings: Iterable[Ranking]) -> tuple[NDArr
         if ids == found.sample_ids:
             scores += found.scores
             continue
-        refuse_repeated(found.sample_ids, lambda i: f"sample {i}", f"samples of '{task.task_id}' ranked twice")
+        refuse_repeated(
+            found.sample_ids, lambda i: f"sample {i}", "sample", f"of '{task.task_id}' ranked twice", "rank it again"
+        )
         known = dict(zip(found.sample_ids, found.scores, strict=True))
         missing += [_named(sample) for sample in samples if sample.sample_id not in known]
         scores += [known.get(sample_id, 0.0) for sample_id in ids]
-    _refuse(missing, f"samples have no score of '{name}'; rank these samples")
+    _refuse(missing, "sample", f"without score of '{name}'", "rank these samples")
     array = np.array(scores, np.float64)
     if np.isnan(array).any():
         flat = [sample for row in outcomes.samples for sample in row]
-        _refuse([_named(flat[i]) for i in np.flatnonzero(np.isnan(array))], f"scores of '{name}' are NaN")
+        _refuse(
+            [_named(flat[i]) for i in np.flatnonzero(np.isnan(array))],
+            "score",
+            f"of '{name}' that is NaN",
+            "rank again",
+        )
     aside = sum(len(ranking.scores) for ranking in rankings) - len(array)
     return array, [f"{aside} scores of '{name}' are of samples that are not evaluated"] if aside else []
 
 
-def refuse_repeated(records: Iterable[T], named: Callable[[T], Hashable], problem: str) -> None:
+def refuse_repeated(records: Iterable[T], named: Callable[[T], Hashable], noun: str, problem: str, remedy: str) -> None:
     """
     Raises:
         DataError: two records have one name; says how many, and the first.
@@ -222,7 +236,7 @@ def refuse_repeated(records: Iterable[T], named: Callable[[T], Hashable], proble
         if name in seen:
             found.append(str(name))
         seen.add(name)
-    _refuse(found, problem)
+    _refuse(found, noun, problem, remedy)
 
 
 def _too_few(counts: Mapping[str, int], n: int, drop_incomplete: bool) -> list[str]:
@@ -236,8 +250,10 @@ def _too_few(counts: Mapping[str, int], n: int, drop_incomplete: bool) -> list[s
     if not drop_incomplete:
         _refuse(
             [f"'{task_id}' with {counts[task_id]}" for task_id in found],
-            f"of {len(counts)} tasks have fewer than {n} samples; draw the missing ones, give only complete tasks, ask "
-            "for best of fewer, or leave these tasks out with drop_incomplete",
+            "task",
+            f"of {len(counts)} with fewer than {n} samples",
+            "draw the missing ones, give only complete tasks, ask for best of fewer, or leave these tasks out "
+            "(--drop-incomplete)",
         )
     return found
 
@@ -267,9 +283,10 @@ def _verdict_notes(tasks: Sequence[Task], verdicts: Sequence[Verdict]) -> list[s
     ]
 
 
-def _refuse(found: Sequence[str], problem: str) -> None:
+def _refuse(found: Sequence[str], noun: str, problem: str, remedy: str) -> None:
     if found:
-        raise DataError(f"{len(found)} {problem} (first: {found[0]})")
+        count, first = ("1", "") if len(found) == 1 else (f"{len(found):,}", "first: ")
+        raise DataError(f"{count} {noun}{'s' * (len(found) > 1)} {problem} ({first}{found[0]}): {remedy}")
 
 
 def _named(record: Sample | Verdict) -> str:

@@ -112,7 +112,13 @@ def greedy_curve(outcomes: Outcomes, samples: Sequence[Sample], verdicts: Sequen
     Raises:
         DataError: a task has no greedy program or several, the records do not fit, or the model is another.
     """
-    refuse_repeated(samples, lambda s: f"'{s.task_id}' sample {s.sample_id}", "greedy programs have ids already used")
+    refuse_repeated(
+        samples,
+        lambda s: f"'{s.task_id}' sample {s.sample_id}",
+        "greedy program",
+        "with an id already used",
+        "give one of each task",
+    )
     passed = join(samples, verdicts)
     wanted = [task.task_id for task in outcomes.tasks]
     by_task = {sample.task_id: sample for sample in samples}
