@@ -73,6 +73,14 @@ def test_prune_uses_the_test_that_the_task_shows(folder: Path) -> None:
     assert scores(folder)[0] == (-len(BODIES["inc"][0]), -len(BODIES["inc"][1]), float("-inf"))
 
 
+def test_samples_of_two_draws_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = folder / "samples.jsonl"
+    file.write_text(file.read_text() + file.read_text().splitlines(keepends=True)[0])
+    assert rank(folder, "--ranker", "shortest") == 3
+    assert "two samples of task 'inc' have the id 0" in capsys.readouterr().err
+    assert not (folder / "rankings.jsonl").exists()
+
+
 def test_the_best_of_a_tie_is_drawn_by_lot(folder: Path) -> None:
     write_records(folder / "tasks.jsonl", [Task(f"t{n}", "", tests="assert f()") for n in range(40)])
     write_records(folder / "samples.jsonl", [Sample(f"t{n}", i, "", "", "") for n in range(40) for i in range(2)])

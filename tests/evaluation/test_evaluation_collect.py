@@ -11,7 +11,11 @@ from rewardranker.evaluation import collect, score_vector
 from rewardranker.types import Ranking, Sample, Task, Verdict
 
 TASKS = [Task(f"t{i}", f"def f{i}():\n") for i in range(3)]
-SAMPLES = [Sample(t.task_id, k, "", "    pass\n", t.prompt + "    pass\n", model="m") for t in TASKS for k in range(4)]
+SAMPLES = [
+    Sample(t.task_id, k, "", f"    return {k}\n", f"{t.prompt}    return {k}\n", model="m")
+    for t in TASKS
+    for k in range(4)
+]
 VERDICTS = [Verdict(s.task_id, s.sample_id, (i * 7) % 3 == 0, "passed") for i, s in enumerate(SAMPLES)]
 Records = tuple[list[Task], list[Sample], list[Verdict]]
 
@@ -90,6 +94,16 @@ def test_tasks_keep_all_their_samples_however_many() -> None:
     places = outcomes.per_task(lambda p: p.sum(axis=1) + 10.0 * p.shape[1], truth)
     expected = [sum(v.passed for v in VERDICTS[:-2] if v.task_id == f"t{i}") + 10 * n for i, n in enumerate((4, 4, 2))]
     assert places.tolist() == expected
+
+
+def test_equal_programs_with_different_verdicts_are_told_or_are_of_other_samples() -> None:
+    samples = [replace(sample, program="the same") for sample in SAMPLES]
+    verdicts = [replace(v, passed=v.sample_id < 2) for v in VERDICTS]
+    with pytest.raises(DataError, match=r"3 of 3 programs that were drawn repeatedly .* of other samples"):
+        collect(TASKS, samples, verdicts)
+    few = [replace(v, passed=v.task_id == "t0" and v.sample_id > 0) for v in VERDICTS]
+    (note,) = collect(TASKS, samples, few).notes
+    assert note.startswith("1 of 3 programs that were drawn repeatedly pass once and fail another time")
 
 
 def test_verdicts_of_several_kinds_are_told() -> None:

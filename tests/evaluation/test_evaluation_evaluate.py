@@ -29,7 +29,9 @@ GOOD = PASSED + RNG.normal(scale=0.5, size=PASSED.shape)
 BAD = RNG.normal(size=PASSED.shape)
 TASKS = [Task(f"t{i}", "", "cpp" if i % 4 else "python", metadata={"difficulty": f"d{i % 3}"}) for i in range(40)]
 SAMPLES = [
-    Sample(t.task_id, k, "", f"x = {k % 3}", f"x = {k % 3}", token_ids=(1,) * (k + 1)) for t in TASKS for k in range(6)
+    Sample(t.task_id, k, "", f"x = {k % 3}", f"x = {k % 3}  # {k}", token_ids=(1,) * (k + 1))
+    for t in TASKS
+    for k in range(6)
 ]
 VERDICTS = [Verdict(f"t{i}", k, bool(PASSED[i, k]), "") for i in range(40) for k in range(6)]
 GREEDY = (
@@ -137,7 +139,7 @@ def test_infinite_scores_rank_and_are_counted() -> None:
 
 
 def test_what_is_written_is_read_again(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    found = run(key=lambda sample: sample.program, greedy=GREEDY)
+    found = run(key=lambda sample: sample.completion, greedy=GREEDY)
     write_evaluation(found, tmp_path)
     assert read_evaluation(tmp_path) == read_evaluation(tmp_path / "evaluation.json") == found
     assert found.distinct == 3.0

@@ -136,10 +136,15 @@ def group_samples(tasks: Iterable[Task], samples: Iterable[Sample]) -> list[tupl
     """The samples of each task that has any, in task order.
 
     Raises:
-        DataError: a sample's task is not among `tasks`.
+        DataError: a sample's task is not among `tasks`, or two samples have one id.
     """
     by_task: dict[str, list[Sample]] = {}
+    seen: set[tuple[str, int]] = set()
     for sample in samples:
+        key = sample.task_id, sample.sample_id
+        if key in seen:
+            raise DataError(f"two samples of task '{key[0]}' have the id {key[1]}: give the file of one draw")
+        seen.add(key)
         by_task.setdefault(sample.task_id, []).append(sample)
     groups = [(task, by_task.pop(task.task_id)) for task in tasks if task.task_id in by_task]
     if by_task:

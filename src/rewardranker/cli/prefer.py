@@ -51,7 +51,8 @@ def command(
     output: Path,
 ) -> None:
     """Group judged programs by task: every (correct, wrong) pair of a group is a preference."""
-    from rewardranker.runs import read_records, write_records
+    from rewardranker.evaluation import read_all
+    from rewardranker.runs import write_records
     from rewardranker.tasks import load_tasks
     from rewardranker.types import Sample, Verdict
 
@@ -76,7 +77,7 @@ def command(
         plan.show(recipe, lines, ("preference", *("judge",) * outcomes, "launch"))
         return
     tasks = load_tasks(name, None, recipe.tasks.seed)
-    drawn, judged = list(read_records(samples, Sample)), list(read_records(verdicts, Verdict))
+    drawn, judged = read_all(samples, Sample), read_all(verdicts, Verdict)
     with_samples = {sample.task_id for sample in drawn}
     every, tasks = tasks, [task for task in tasks if task.task_id in with_samples]
     if reward is None:

@@ -83,14 +83,14 @@ def command(
         plan.show(recipe, lines, ("launch",))
         return
     tasks = load_tasks(name, None, recipe.tasks.seed)
-    from rewardranker.evaluation import write_rankings
+    from rewardranker.evaluation import read_all, write_rankings
     from rewardranker.ranking import SumLogProbability, Weighted
-    from rewardranker.runs import read_records, write_records
+    from rewardranker.runs import write_records
     from rewardranker.types import Sample, Verdict
 
-    candidates = common.group_samples(tasks, read_records(samples, Sample))
+    candidates = common.group_samples(tasks, read_all(samples, Sample))
     drawn = [sample for _, group in candidates for sample in group]
-    judged = None if verdicts is None else list(read_records(verdicts, Verdict))
+    judged = None if verdicts is None else read_all(verdicts, Verdict)
     if spec:
         with_samples = [task for task, _ in candidates]
         prefix = output.with_suffix("")

@@ -12,10 +12,12 @@
 | a sample without score, or a score that is NaN | refused, counted, the first one named |
 | an infinite score | ranked as what it is, and counted; see `calibration.py` for the one figure that needs numbers |
 | scores of samples that are not evaluated | left aside, reported as a note |
+| equal programs of a task, some passing and some not | reported as a note; refused where it is many: other verdicts |
 | two rankers of one name | refused (`evaluate.py`) |
 | a line that is no record, or a last line that is cut off | refused, with file and line (`files.py`) |
 
-Not seen here: verdicts or scores of another draw whose ids are the same. Keep the files of one draw in one folder.
+Not surely seen: verdicts of another draw whose ids are the same (it shows in equal programs); never: such scores.
+Keep the files of one draw in one folder.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ from rewardranker.types import Ranking, Sample, Task, Verdict
 T = TypeVar("T")
 DRAW = ("model", "temperature", "top_p", "round")
 """Columns that all samples of one draw share."""
+STRANGE, FEWEST_STRANGE = 0.1, 3
+"""Repeated programs with differing verdicts, share and number, from which on the verdicts must be of other samples."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,7 @@ def collect(
         passed=np.array([passed[s.task_id, s.sample_id] for row in rows for s in row], bool),
         counts=np.array([len(row) for row in rows], np.intp),
         dropped=tuple(dropped),
-        notes=tuple(_verdict_notes(tasks, verdicts)),
+        notes=tuple(_verdict_notes(tasks, verdicts) + _repeats(samples, passed)),
     )
 
 
@@ -266,6 +270,26 @@ def _refuse_several_draws(samples: Sequence[Sample]) -> None:
                 f"samples of {len(values)} draws in one evaluation ({column} {values[0]!r} and {values[1]!r}): give "
                 "each draw an evaluation of its own"
             )
+
+
+def _repeats(samples: Iterable[Sample], passed: Mapping[tuple[str, int], bool]) -> list[str]:
+    """A note on equal programs with different verdicts.
+
+    Raises:
+        DataError: they are too many for programs that pass by luck.
+    """
+    results: dict[tuple[str, str], list[bool]] = {}
+    for sample in samples:
+        if sample.program:
+            results.setdefault((sample.task_id, sample.program), []).append(passed[sample.task_id, sample.sample_id])
+    repeated = [found for found in results.values() if len(found) > 1]
+    differing = sum(any(found) and not all(found) for found in repeated)
+    if not differing:
+        return []
+    text = f"{differing:,} of {len(repeated):,} programs that were drawn repeatedly pass once and fail another time"
+    if differing >= FEWEST_STRANGE and differing > STRANGE * len(repeated):
+        raise DataError(f"{text}: these verdicts are of other samples; give those of these")
+    return [f"{text}: they depend on chance, or the verdicts are of other samples"]
 
 
 def _verdict_notes(tasks: Sequence[Task], verdicts: Sequence[Verdict]) -> list[str]:
