@@ -52,7 +52,7 @@ class CountedRanker(RewardRanker):
         self.batches.append(texts)
         self.entered.release()
         assert self.gate.wait(20)
-        digits = [[int(char) for char in text if char.isdigit()] for text in texts]
+        digits = [[int(char) for char in text if char in "0123456789"] for text in texts]
         return np.array([found[-1] if found else -1.0 for found in digits], dtype=np.float32)
 
 

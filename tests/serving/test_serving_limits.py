@@ -1,4 +1,4 @@
-"""What keeps the server standing and silent: limits, keys, errors that tell nothing they should not, logs without text."""
+"""What keeps the server standing and silent: limits, keys, errors that tell nothing, logs without text."""
 
 from __future__ import annotations
 

@@ -112,7 +112,8 @@ class LocalModel:
             for row in rows:
                 row.ended = True
                 row.future.cancel()
-        wants_logprobs = body.get("logprobs") not in (None, False)
+        wanted = body.get("logprobs")
+        wants_logprobs = wanted is not None and wanted is not False  # 0 of /v1/completions asks for them, too
         drawn.choices = [
             self._choice(api, result, row, wants_logprobs) for result, row in zip(decoded, rows, strict=False)
         ]
@@ -138,6 +139,8 @@ class LocalModel:
         for field, neutral in _NEUTRAL.items():
             if body.get(field) not in neutral:
                 raise bad("the model in this process can't follow this: serve it with --upstream", field)
+        if api == "completions" and body.get("logprobs") not in (None, 0, 1):
+            raise bad("the model in this process tells the drawn tokens' alone: 0 or 1", "logprobs")
         prompt = self._encode(api, body)
         settings = _settings(body)
         limit = positions_of(self._model)
