@@ -48,10 +48,8 @@ def sample_to_file(
     """
     progress = progress or Silent()
     streams = bool(getattr(sampler, "streams", False))
-    if streams:
-        batch_tasks = 1
-    elif batch_tasks is None:
-        batch_tasks = int(getattr(sampler, "batch_tasks", _BATCH_TASKS))
+    if streams or batch_tasks is None:
+        batch_tasks = sampler_batch(sampler)
     counts = _Counts()
     start = time.monotonic()
     with RecordLog(path, Sample) as log:
@@ -79,6 +77,11 @@ def sample_to_file(
     }
     progress.finish(samples=counts.samples, distinct=figures["distinct"])
     return figures
+
+
+def sampler_batch(sampler: Sampler) -> int:
+    """Tasks that a sampler draws together: one where it streams, else its own `batch_tasks`."""
+    return 1 if getattr(sampler, "streams", False) else int(getattr(sampler, "batch_tasks", _BATCH_TASKS))
 
 
 def _batches(
