@@ -19,6 +19,7 @@ from rewardranker.errors import RewardRankerError
 COMMANDS = {
     "Start here": ("quickstart", "run", "launch", "report", "doctor", "config", "tasks"),
     "The stages, one by one": ("sft", "sample", "judge", "prefer", "reward", "ppo", "rank", "eval", "calibrate"),
+    "Serve": ("serve",),
 }
 
 INTERRUPTED = 130

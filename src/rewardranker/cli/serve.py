@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -180,9 +181,9 @@ class _Names:
         Raises:
             RewardRankerError: something is missing or not installed.
         """
-        from rewardranker.serving import server  # noqa: F401 (its packages are there)
         from rewardranker.serving.upstream import check_url
 
+        import_module("rewardranker.serving.server")  # its packages are there
         for url in filter(None, (self.upstream, self.reranker if self.is_remote else None)):
             check_url(url)
         drawn = f"the best of {options.best_of} candidates from {self.upstream or self.model}"
