@@ -80,3 +80,11 @@ def test_prompts_and_completions_are_both_learnt_from_in_a_long_list(examples):
 def test_too_small_a_vocabulary_is_refused():
     with pytest.raises(ConfigError, match="258 or more"):
         train_tokenizer(["abc"], 257)
+
+
+@pytest.mark.parametrize(("given", "fence"), [({}, "python"), ({"language": "rust"}, "rust")])
+def test_a_chat_answer_is_fenced_with_the_tasks_language(tokenizer, given, fence):
+    ids = encode_completion(tokenizer, "\nx = 1\n", PromptOptions(style="chat"), end=False, **given)
+    assert tokenizer.decode(ids) == f"```{fence}\nx = 1\n```"
+    plain = encode_completion(tokenizer, "x = 1", PromptOptions(), end=False, **given)
+    assert tokenizer.decode(plain) == "x = 1"

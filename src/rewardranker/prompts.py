@@ -31,16 +31,20 @@ def encode_prompt(tokenizer: Any, prompt: str, options: PromptOptions) -> list[i
     return list(tokenizer.encode(text, add_special_tokens=False))
 
 
-def encode_completion(tokenizer: Any, completion: str, options: PromptOptions, end: bool) -> list[int]:
+def encode_completion(
+    tokenizer: Any, completion: str, options: PromptOptions, end: bool, language: str = "python"
+) -> list[int]:
     """Token ids of a program as the model would write it: bare in `plain` style, a fenced block in `chat` style.
 
     Args:
         end: append the end-of-sequence token (training targets); without it the last token is the program's own.
+        language: names the fence. A generator learns to write it; a reward model reads the default's around programs
+            of all languages, since what it scores are pairs of texts that do not name one.
 
     Raises:
         ModelError: `end` with a tokenizer that has no end-of-sequence token.
     """
-    text = completion if options.style == "plain" else f"```python\n{completion.strip()}\n```"
+    text = completion if options.style == "plain" else f"```{language}\n{completion.strip()}\n```"
     ids = list(tokenizer.encode(text, add_special_tokens=False))
     if end:
         if tokenizer.eos_token_id is None:

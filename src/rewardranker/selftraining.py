@@ -368,12 +368,14 @@ def judge_workers(launch: LaunchOptions) -> int | None:
     return max(1, (launch.judge_workers or len(os.sched_getaffinity(0))) // size)
 
 
-def start_model(recipe: Recipe, examples: Sequence[tuple[str, str]], device: str) -> tuple[Any, Any]:
+def start_model(recipe: Recipe, examples: Sequence[tuple[str, str, str]], device: str) -> tuple[Any, Any]:
     """Where A starts, and its tokenizer: `model.generator`, or random weights with a tokenizer of the examples."""
     options = recipe.model
     if options.generator != "scratch":
         return load_causal_lm(options.generator, options.dtype, device)
-    tokenizer = train_tokenizer([text for example in examples for text in example], options.scratch.vocabulary)
+    tokenizer = train_tokenizer(
+        [text for prompt, completion, _ in examples for text in (prompt, completion)], options.scratch.vocabulary
+    )
     return new_llama(options.scratch, tokenizer, recipe.sft.seed), tokenizer
 
 

@@ -75,6 +75,14 @@ def test_loss_is_that_of_completion_and_end_token_alone() -> None:
     assert completion_loss(model, [example], 999) == pytest.approx(float(expected), rel=1e-5)
 
 
+def test_a_chat_answer_is_learnt_with_the_fence_of_its_language() -> None:
+    tokenizer = byte_tokenizer()
+    tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    texts = [("p", "x"), ("p", "x", "rust")]
+    answers = [c for _, c in encode_examples(texts, tokenizer, PromptOptions(style="chat"), 64, False)]
+    assert [tokenizer.decode(ids[:-1]) for ids in answers] == ["```python\nx\n```", "```rust\nx\n```"]
+
+
 @pytest.mark.parametrize("plain_head", [True, False])
 def test_logits_do_not_depend_on_the_other_rows_of_the_batch(plain_head: bool) -> None:
     model, tokenizer = tiny_llama(), byte_tokenizer()

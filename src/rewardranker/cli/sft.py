@@ -22,6 +22,8 @@ class Example:
 
     prompt: str
     completion: str
+    language: str = "python"
+    """Names the fence around the completion in `chat` style."""
 
 
 @click.command(short_help="Fine-tune the generator: -> DIR/model")
@@ -73,12 +75,12 @@ def command(config: str | None, overrides: tuple[str, ...], dry_run: bool, data:
         common.show_figures(run.stage("sft", work, together=True), output)
 
 
-def _examples(recipe: Recipe, data: Path | None) -> list[tuple[str, str]]:
+def _examples(recipe: Recipe, data: Path | None) -> list[tuple[str, str, str]]:
     from rewardranker.runs import read_records
     from rewardranker.tasks import load_tasks, sft_examples
 
     options = recipe.tasks
     if data is not None:
-        return [(example.prompt, example.completion) for example in read_records(data, Example)]
+        return [(example.prompt, example.completion, example.language) for example in read_records(data, Example)]
     synthetic = options.train.startswith("synthetic:")
     return sft_examples(options, [] if synthetic else load_tasks(options.train, options.train_limit, options.seed))

@@ -40,19 +40,22 @@ from rewardranker.training import (
 )
 from rewardranker.types import ProgressReporter
 
+Texts = tuple[str, str] | tuple[str, str, str]
+"""Prompt, completion, and the completion's language where it is not Python."""
+
 Example = tuple[list[int], list[int]]
 """Token ids of a prompt and of its completion with the end token."""
 
 
 def train_sft(
-    examples: Sequence[tuple[str, str]],
+    examples: Sequence[Texts],
     model: Any,
     tokenizer: Any,
     options: SFTOptions,
     prompt: PromptOptions,
     output_dir: str | Path,
     *,
-    validation: Sequence[tuple[str, str]] = (),
+    validation: Sequence[Texts] = (),
     lora_rank: int = 0,
     lora_alpha: int = 32,
     progress: ProgressReporter | None = None,
@@ -65,7 +68,7 @@ def train_sft(
     beside `output_dir`) to the weights of an undisturbed run. A finished training is not repeated.
 
     Args:
-        examples: (prompt, completion) texts.
+        examples: (prompt, completion) or (prompt, completion, language) texts.
         model: a causal language model; its weights are trained in place.
         validation: pairs whose loss per token is measured before and after.
         lora_rank: above 0, train LoRA adapters of that rank only and add them into the weights at the end.
@@ -142,7 +145,7 @@ def sft_figures(output_dir: str | Path) -> dict[str, float]:
 
 
 def encode_examples(
-    examples: Sequence[tuple[str, str]],
+    examples: Sequence[Texts],
     tokenizer: Any,
     prompt: PromptOptions,
     limit: int,
@@ -155,7 +158,7 @@ def encode_examples(
         DataError: an example's completion is empty, no token precedes it, or the example is too long; names its index.
     """
     encoded: list[Example] = []
-    for index, (before, completion) in enumerate(examples):
+    for index, (before, completion, *language) in enumerate(examples):
         where = f"{name} {index}"
         if not completion.strip():
             raise DataError(f"{where} has an empty completion: leave it out")
@@ -164,7 +167,7 @@ def encode_examples(
             raise DataError(
                 f"{where} has an empty prompt, and the tokenizer has no begin-of-sequence token: leave it out"
             )
-        completion_ids = encode_completion(tokenizer, completion, prompt, end=True)
+        completion_ids = encode_completion(tokenizer, completion, prompt, True, *language)
         encoded.append(fit_tokens(prompt_ids, completion_ids, limit, truncate_prompt, tokenizer.bos_token_id, where))
     return encoded
 

@@ -10,8 +10,8 @@ from rewardranker.tasks.synthetic import corpus
 from rewardranker.types import Task
 
 
-def sft_examples(options: TaskOptions, tasks: Sequence[Task]) -> list[tuple[str, str]]:
-    """(prompt, completion): for synthetic tasks the corpus with its bugs, else the tasks' reference solutions.
+def sft_examples(options: TaskOptions, tasks: Sequence[Task]) -> list[tuple[str, str, str]]:
+    """(prompt, completion, language): for synthetic tasks the corpus with its bugs, else the tasks' reference solutions.
 
     Args:
         tasks: those of `options.train`.
@@ -20,8 +20,8 @@ def sft_examples(options: TaskOptions, tasks: Sequence[Task]) -> list[tuple[str,
         DataError: no task has a reference solution.
     """
     if options.train.startswith("synthetic:"):
-        return [(p, c) for p, c, _ in corpus(options.corpus_size, options.bug_share, options.seed)]
-    examples = [(task.prompt, task.reference) for task in tasks if task.reference]
+        return [(p, c, "python") for p, c, _ in corpus(options.corpus_size, options.bug_share, options.seed)]
+    examples = [(task.prompt, task.reference, task.language) for task in tasks if task.reference]
     if not examples:
         raise DataError(
             f"none of the {len(tasks)} training tasks of '{options.train}' has a reference solution to fine-tune on: "
