@@ -95,6 +95,10 @@ class SamplingOptions(Options):
     """The random stream of a sample depends on this seed, the task's id and the sample's number alone."""
     batch_tasks: Positive = 32
     """Tasks generated together; records are written (and a kill loses) one batch at a time."""
+    max_rows: Positive | None = None
+    """Programs of a batch decoded at a time; the others wait and take the places of those that have ended (continuous
+    batching). It bounds memory, and with a large `batch_tasks` keeps the model busy where lengths differ much. None:
+    all of the batch at once."""
 
 
 class JudgeOptions(Options):

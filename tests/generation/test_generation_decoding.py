@@ -241,3 +241,54 @@ def test_prompts_that_do_not_fit_are_refused():
         run(model, [[]], None)
     with pytest.raises(ValueError, match="stream of 24 numbers"):
         run(model, [[7]], streams_for(1, 23))
+
+
+# --- rows that wait for a place (continuous batching) ----------------------------------------------------------------
+
+
+def widths_and_rows(model):
+    """Shapes [rows, tokens] of the forward passes on this model, in a list that fills."""
+    seen = []
+    model.register_forward_pre_hook(
+        lambda _, args, named: seen.append(tuple(named["input_ids"].shape)), with_kwargs=True
+    )
+    return seen
+
+
+@pytest.mark.parametrize("max_rows", [1, 3, 8, 100])
+@pytest.mark.parametrize("name", MODELS)
+def test_rows_that_wait_for_a_place_write_what_they_write_at_once(name, max_rows):
+    model, prompts = new_model(name), prompts_of_unequal_length(copies=3)
+    streams = streams_for(len(prompts), 24)
+    at_once = run(model, prompts, streams)
+    seen = widths_and_rows(model)
+    waiting = run(model, prompts, streams, max_rows=max_rows)
+    assert max(rows for rows, _ in seen) <= max_rows
+    for a, b in zip(at_once, waiting, strict=True):
+        assert (a.token_ids, a.finish_reason) == (b.token_ids, b.finish_reason)
+        assert b.logprobs == pytest.approx(a.logprobs, abs=1e-4)
+
+
+def test_places_are_filled_again_before_the_slowest_row_has_ended():
+    model, prompts = new_model("llama"), [[7, 8, 9]] * 40
+    streams = streams_for(40, 24)
+    lengths = [len(decoded.token_ids) for decoded in run(model, prompts, streams)]
+    seen = widths_and_rows(model)
+    run(model, prompts, streams, max_rows=8)
+    steps = sum(tokens == 1 for _, tokens in seen)
+    one_after_another = sum(max(lengths[i : i + 8]) for i in range(0, 40, 8))
+    assert sum(lengths) / 8 < steps < 0.8 * one_after_another
+
+
+def test_columns_that_no_row_sees_are_dropped():
+    model, prompts = new_model("llama"), [[7, 8, 9]] * 60
+    longest = []
+    model.register_forward_pre_hook(
+        lambda _, args, named: longest.append(named["past_key_values"].get_seq_length()), with_kwargs=True
+    )
+    streams = streams_for(60, 24)
+    waiting = run(model, prompts, streams, max_rows=4)
+    steps = sum(length > 0 for length in longest)
+    assert steps > 150
+    assert max(longest) < 3 + 24 + 64 + 24
+    assert [d.token_ids for d in waiting] == [d.token_ids for d in run(model, prompts, streams)]

@@ -26,6 +26,7 @@ class RoomyLayer(DynamicLayer):
 
     keys: Any
     values: Any
+    _buffers: tuple[torch.Tensor, torch.Tensor]
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
@@ -53,6 +54,37 @@ class RoomyLayer(DynamicLayer):
         self.keys[gaps] = self.keys[movers]
         self.values[gaps] = self.values[movers]
         self.keys, self.values = self.keys[:rows], self.values[:rows]
+
+    def append_rows(self, other: RoomyLayer) -> None:
+        """Add another layer's rows behind these; the shorter of the two gets columns of zeros at its left."""
+        rows, more = self.keys.shape[0], other.keys.shape[0]
+        length = max(self.keys.shape[2], other.keys.shape[2])
+        buffers = []
+        for mine, buffer, theirs in zip(
+            (self.keys, self.values), self._buffers, (other.keys, other.values), strict=True
+        ):
+            if mine.shape[2] < length or buffer.shape[0] < rows + more:
+                whole = buffer.new_empty(
+                    max(rows + more, buffer.shape[0]), *buffer.shape[1:2], length + _ROOM, *buffer.shape[3:]
+                )
+                whole[:rows, :, : length - mine.shape[2]] = 0
+                whole[:rows, :, length - mine.shape[2] : length] = mine
+                buffer = whole
+            # Zeros, as what was never written may be NaN, which attention would not keep out.
+            buffer[rows : rows + more, :, : length - theirs.shape[2]] = 0
+            buffer[rows : rows + more, :, length - theirs.shape[2] : length] = theirs
+            buffers.append(buffer)
+        self._buffers = (buffers[0], buffers[1])
+        self.keys, self.values = (buffer[: rows + more, :, :length] for buffer in buffers)
+
+    def drop_columns(self, count: int) -> None:
+        """Forget the first `count` tokens of all rows; the buffers keep their number of rows."""
+        rows, _, length, _ = self.keys.shape
+        # A copy first: the places overlap. The room of the buffers stays.
+        for buffer in self._buffers:
+            buffer[:rows, :, : length - count] = buffer[:rows, :, count:length].clone()
+        keys, values = self._buffers
+        self.keys, self.values = keys[:rows, :, : length - count], values[:rows, :, : length - count]
 
     def _hold(self, keys: torch.Tensor, values: torch.Tensor) -> None:
         self._buffers = (keys, values)
@@ -111,6 +143,27 @@ def release_rows(cache: DynamicCache, ended: NDArray[np.bool_]) -> NDArray[np.in
         else:
             layer.batch_select_indices(order_index)
     return order
+
+
+def can_refill(model: Any) -> bool:
+    """Whether rows can join a cache of this model later: not where layers keep only a window of tokens.
+
+    Raises:
+        ModelError: as `new_cache`.
+    """
+    return all(isinstance(layer, RoomyLayer) for layer in new_cache(model).layers)
+
+
+def append_rows(cache: DynamicCache, other: DynamicCache) -> None:
+    """Add the rows of another cache behind those of this one, aligned at the right."""
+    for layer, more in zip(cache.layers, other.layers, strict=True):
+        layer.append_rows(more)
+
+
+def drop_columns(cache: DynamicCache, count: int) -> None:
+    """Forget the first `count` tokens of all rows."""
+    for layer in cache.layers:
+        layer.drop_columns(count)
 
 
 def forward_arguments(model: Any) -> Collection[str]:

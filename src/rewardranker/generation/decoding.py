@@ -1,7 +1,8 @@
 """Decoding with a key/value cache for any decoder-only transformers model: the inner loop of sampling and of PPO.
 
-Three things make it faster than `model.generate` for many samples of a task: a prompt that several rows share is read
-once, a row that has ended leaves the batch at once, and the cache is written in place instead of copied at each step.
+Four things make it faster than `model.generate` for many samples of a task: a prompt that several rows share is read
+once, a row that has ended leaves the batch at once, its place may be taken by a row that waits, and the cache is
+written in place instead of copied at each step.
 
 Guarantees: a row's tokens depend on its prompt and its random stream, not on the other rows, their order or number,
 up to floating-point noise (matrix kernels round differently for other batch shapes, so now and then a token on the
@@ -12,6 +13,7 @@ edge between two may fall the other way). Not guaranteed: support for models who
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,8 +23,12 @@ import torch
 from numpy.typing import NDArray
 
 from rewardranker.errors import ModelError
-from rewardranker.generation.cache import forward_arguments, new_cache, release_rows
+from rewardranker.generation.cache import can_refill
+from rewardranker.generation.rows import Rows
 from rewardranker.generation.streams import RandomStream
+
+_REFILLS = 8
+"""Free places are filled when they are a batch's share of this."""
 
 StopCheck = Callable[[int, list[int]], bool]
 """(row, its token ids so far) -> whether the row is finished with the last of them."""
@@ -51,6 +57,7 @@ def decode(
     eos_token_ids: Collection[int],
     pad_token_id: int,
     stop_check: StopCheck | None = None,
+    max_rows: int | None = None,
 ) -> list[Decoded]:
     """Continue each prompt by at most `max_new_tokens` tokens.
 
@@ -68,6 +75,9 @@ def decode(
         eos_token_ids: a row ends with the first of these it writes; may be empty.
         pad_token_id: any id of the vocabulary; fills shorter prompts at the left, unseen by the model.
         stop_check: called for each row after each token that is not an end token.
+        max_rows: rows decoded at a time; the others wait, and take the places of rows that have ended (continuous
+            batching). It bounds memory, and keeps the batch full where lengths differ much. Models whose layers keep
+            a window of tokens are decoded `max_rows` rows after `max_rows` rows. None: all rows at once.
 
     Returns:
         One `Decoded` for each prompt, in order.
@@ -88,63 +98,101 @@ def decode(
         uniforms = np.stack([np.asarray(stream[:max_new_tokens], dtype=np.float32) for stream in streams])
     check_positions(model, prompts, max_new_tokens)
     with torch.inference_mode(), _evaluation_mode(model):
-        rows = _Rows(model, prompts, max_new_tokens, pad_token_id)
-        device_uniforms = None if uniforms is None else torch.from_numpy(uniforms).to(rows.device)
-        return _decode(rows, device_uniforms, temperature, top_p, max_new_tokens, eos_token_ids, stop_check)
-
-
-def _decode(
-    rows: _Rows,
-    uniforms: torch.Tensor | None,
-    temperature: float,
-    top_p: float,
-    max_new_tokens: int,
-    eos_token_ids: Collection[int],
-    stop_check: StopCheck | None,
-) -> list[Decoded]:
-    total = rows.count
-    tokens = np.zeros((total, max_new_tokens), dtype=np.int64)
-    logprobs = np.zeros((total, max_new_tokens), dtype=np.float32)
-    lengths = np.full(total, max_new_tokens)
-    stopped = np.zeros(total, dtype=bool)
-    ends = np.array(sorted(eos_token_ids), dtype=np.int64)
-    active = np.arange(total)  # the row that each place of the batch holds
-    logits = rows.prefill()
-    for step in range(max_new_tokens):
-        if uniforms is None:
-            chosen = logits.argmax(-1)
+        uniform_rows = None if uniforms is None else torch.from_numpy(uniforms)
+        loop = _Loop(model, prompts, uniform_rows, temperature, top_p, max_new_tokens, eos_token_ids, stop_check)
+        total = len(prompts)
+        size = min(max_rows or total, total)
+        if size == total or can_refill(model):
+            loop.run(pad_token_id, range(total), size)
         else:
-            place = torch.from_numpy(active).to(rows.device)
-            chosen = draw(logits, uniforms[place, step], temperature, top_p)
-        chosen_logprobs = logits.gather(-1, chosen[:, None])[:, 0] - logits.logsumexp(-1)
-        new_tokens, new_logprobs = chosen.cpu().numpy(), chosen_logprobs.cpu().numpy()
-        if not np.isfinite(new_logprobs).all():
+            for start in range(0, total, size):
+                loop.run(pad_token_id, range(start, min(start + size, total)), size)
+        return loop.decoded()
+
+
+class _Loop:
+    """What has been written so far, and the steps that go on with it."""
+
+    def __init__(
+        self,
+        model: Any,
+        prompts: Sequence[Sequence[int]],
+        uniforms: torch.Tensor | None,
+        temperature: float,
+        top_p: float,
+        max_new_tokens: int,
+        eos_token_ids: Collection[int],
+        stop_check: StopCheck | None,
+    ) -> None:
+        self._model, self._prompts = model, prompts
+        self._temperature, self._top_p = temperature, top_p
+        self._ends = np.array(sorted(eos_token_ids), dtype=np.int64)
+        self._stop_check, self._limit = stop_check, max_new_tokens
+        self._tokens = np.zeros((len(prompts), max_new_tokens), dtype=np.int64)
+        self._logprobs = np.zeros((len(prompts), max_new_tokens), dtype=np.float32)
+        self._counts = np.zeros(len(prompts), dtype=np.int64)
+        self._stopped = np.zeros(len(prompts), dtype=bool)
+        self._uniforms = uniforms
+
+    def run(self, pad_token_id: int, numbers: Sequence[int], size: int) -> None:
+        """Decode these rows, at most `size` at a time."""
+        rows = Rows(self._model, pad_token_id)
+        if self._uniforms is not None:
+            self._uniforms = self._uniforms.to(rows.device)
+        waiting = deque(numbers)
+        # A few places are let come free before they are filled: each filling reads prompts and copies states.
+        enough = max(1, size // _REFILLS)
+        active = np.zeros(0, dtype=np.int64)  # the row that each place of the batch holds
+        logits = torch.zeros(0, 0, device=rows.device)
+        while True:
+            if waiting and (not len(active) or size - len(active) >= enough):
+                taken = [waiting.popleft() for _ in range(min(size - len(active), len(waiting)))]
+                first = rows.admit([self._prompts[row] for row in taken])
+                logits = torch.cat([logits, first]) if len(active) else first
+                active = np.concatenate([active, np.array(taken)])
+            chosen = self._choose(logits, active)
+            ended = self._write(chosen, logits, active)
+            if ended.all() and not waiting:
+                return
+            if ended.any():
+                order = rows.release(ended)
+                active, chosen = active[order], chosen[torch.from_numpy(order).to(rows.device)]
+            if len(active):
+                logits = rows.step(chosen)
+
+    def decoded(self) -> list[Decoded]:
+        return [
+            Decoded(
+                self._tokens[row, :count].tolist(),
+                self._logprobs[row, :count].tolist(),
+                "stop" if self._stopped[row] else "length",
+            )
+            for row, count in enumerate(self._counts)
+        ]
+
+    def _choose(self, logits: torch.Tensor, active: NDArray[np.int64]) -> torch.Tensor:
+        if self._uniforms is None:
+            return logits.argmax(-1)
+        place, step = (torch.from_numpy(array).to(logits.device) for array in (active, self._counts[active]))
+        return draw(logits, self._uniforms[place, step], self._temperature, self._top_p)
+
+    def _write(self, chosen: torch.Tensor, logits: torch.Tensor, active: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Note each row's new token; which places have ended with it."""
+        logprobs = (logits.gather(-1, chosen[:, None])[:, 0] - logits.logsumexp(-1)).cpu().numpy()
+        if not np.isfinite(logprobs).all():
             raise ModelError(
                 "the model's logits hold NaN or infinity: its weights are damaged or its precision overflows"
             )
-        tokens[active, step], logprobs[active, step] = new_tokens, new_logprobs
-
-        ended = np.isin(new_tokens, ends)
-        if stop_check is not None:
-            for place_index in np.flatnonzero(~ended):
-                row = int(active[place_index])
-                ended[place_index] = stop_check(row, tokens[row, : step + 1].tolist())
-        lengths[active[ended]] = step + 1
-        stopped[active[ended]] = True
-        if step == max_new_tokens - 1 or ended.all():
-            break
-        if ended.any():
-            order = rows.release(ended)
-            active, chosen = active[order], chosen[torch.from_numpy(order).to(rows.device)]
-        logits = rows.step(chosen)
-    return [
-        Decoded(
-            tokens[row, : lengths[row]].tolist(),
-            logprobs[row, : lengths[row]].tolist(),
-            "stop" if stopped[row] else "length",
-        )
-        for row in range(total)
-    ]
+        tokens, steps = chosen.cpu().numpy(), self._counts[active]
+        self._tokens[active, steps], self._logprobs[active, steps] = tokens, logprobs
+        self._counts[active] += 1
+        ended = np.isin(tokens, self._ends)
+        if self._stop_check is not None:
+            for place in np.flatnonzero(~ended):
+                row = int(active[place])
+                ended[place] = self._stop_check(row, self._tokens[row, : self._counts[row]].tolist())
+        self._stopped[active[ended]] = True
+        return ended | (self._counts[active] == self._limit)
 
 
 def draw(logits: torch.Tensor, uniforms: torch.Tensor, temperature: float, top_p: float) -> torch.Tensor:
@@ -170,73 +218,6 @@ def draw(logits: torch.Tensor, uniforms: torch.Tensor, temperature: float, top_p
     # The first index whose cumulative weight is above the target: its own weight is then above 0.
     index = torch.searchsorted(cumulative, target, right=True).clamp_(max=weights.shape[-1] - 1)
     return (index if order is None else order.gather(-1, index))[:, 0]
-
-
-class _Rows:
-    """The batch: the rows still writing, their cache, mask and positions."""
-
-    def __init__(self, model: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int, pad_token_id: int) -> None:
-        self._model = model
-        self.device = model.get_input_embeddings().weight.device
-        self.count = len(prompts)
-        self._cache = new_cache(model)
-        self._keep_last = {"logits_to_keep": 1} if "logits_to_keep" in forward_arguments(model) else {}
-
-        distinct: dict[tuple[int, ...], int] = {}
-        self._source = [distinct.setdefault(tuple(prompt), len(distinct)) for prompt in prompts]
-        lengths = np.array([len(prompt) for prompt in distinct])
-        self._width = int(lengths.max())
-        ids = np.full((len(distinct), self._width), pad_token_id, dtype=np.int64)
-        mask = np.ones((len(distinct), self._width + max_new_tokens), dtype=np.int64)
-        for index, prompt in enumerate(distinct):
-            ids[index, self._width - len(prompt) :] = prompt
-            mask[index, : self._width - len(prompt)] = 0
-        self._ids = torch.from_numpy(ids).to(self.device)
-        # Without padding no mask is needed, and attention takes its fastest path.
-        self._mask = torch.from_numpy(mask).to(self.device) if lengths.min() < self._width else None
-        self._next_position = torch.from_numpy(lengths).to(self.device)
-
-    def prefill(self) -> torch.Tensor:
-        """Read each distinct prompt once; float32 logits [rows, vocabulary] for the first new token."""
-        positions = torch.arange(self._width, device=self.device) - (self._width - self._next_position)[:, None]
-        logits = self._forward(self._ids, positions.clamp_(min=0))
-        if self._cache.get_seq_length() != self._width:
-            raise ModelError(
-                f"{type(self._model).__name__} does not keep a key/value cache, so it can't be decoded here"
-            )
-        source = torch.tensor(self._source, device=self.device)
-        self._cache.batch_select_indices(source)
-        self._next_position = self._next_position[source]
-        if self._mask is not None:
-            self._mask = self._mask[source]
-        return logits[source]
-
-    def step(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Append one token to each row; float32 logits [rows, vocabulary] for the next."""
-        self._width += 1
-        logits = self._forward(tokens[:, None], self._next_position[:, None])
-        self._next_position += 1
-        return logits
-
-    def release(self, ended: NDArray[np.bool_]) -> NDArray[np.int64]:
-        """Take ended rows out of the batch; the old place of the row that each place now holds."""
-        order = release_rows(self._cache, ended)
-        index = torch.from_numpy(order).to(self.device)
-        self._next_position = self._next_position[index]
-        if self._mask is not None:
-            self._mask = self._mask[index]
-        return order
-
-    def _forward(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-        output = self._model(
-            input_ids=ids,
-            attention_mask=None if self._mask is None else self._mask[:, : self._width],
-            position_ids=positions,
-            past_key_values=self._cache,
-            use_cache=True,
-            **self._keep_last,
-        )
-        return output.logits[:, -1].float()
 
 
 def check_positions(model: Any, prompts: Sequence[Sequence[int]], max_new_tokens: int) -> None:

@@ -108,11 +108,13 @@ class TransformersSampler:
                 eos_token_ids=self.end_token_ids,
                 pad_token_id=self.tokenizer.pad_token_id or 0,
                 stop_check=(lambda row, ids: stops[row].completed(ids)) if any(stops) else None,
+                max_rows=options.max_rows,
             )
         except torch.OutOfMemoryError as error:
             raise ModelError(
-                f"out of device memory with {len(prompts)} rows of up to {options.max_new_tokens} new tokens: lower "
-                "sampling.batch_tasks or sampling.max_new_tokens"
+                f"out of device memory with {min(len(prompts), options.max_rows or len(prompts))} rows of up to "
+                f"{options.max_new_tokens} new tokens: set or lower sampling.max_rows, lower sampling.batch_tasks or "
+                "sampling.max_new_tokens"
             ) from error
         samples = []
         for index, task in enumerate(tasks):
