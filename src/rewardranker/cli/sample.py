@@ -113,11 +113,14 @@ def command(
         plan.show(recipe, lines, ("prompt", "sampling", "launch"))
         return
     tasks = load_tasks(name, limit, recipe.tasks.seed)
-    from rewardranker.generation import sample_to_file
-    from rewardranker.progress import Progress
+    from rewardranker import processes
+    from rewardranker.generation import sample_together
+    from rewardranker.selftraining import own_progress
 
+    if processes.world_size() > 1:
+        common.start(recipe)
     sampler = served or _in_process(recipe, str(model), engine, given)
-    figures = sample_to_file(sampler, tasks, recipe.sampling.n, output, round=round_, progress=Progress())
+    figures = sample_together(sampler, tasks, recipe.sampling.n, output, round=round_, progress=own_progress())
     common.show_figures(figures, output)
 
 
