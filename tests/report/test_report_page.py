@@ -228,11 +228,8 @@ def test_ablations_are_shown_where_they_are(run_dir: Path, page: str, tmp_path: 
 def test_a_run_tells_the_calibration_of_each_generator_s_samples(page: str) -> None:
     """And leaves out the columns that a run has no figures for."""
     section = page.split('id="scores"')[1].split("</section>")[0]
-    titles = re.findall(r"<figcaption>([^<]*)", section)
-    assert titles == [
-        f"{title}, reranker, round 2: calibration error 3.0 points"
-        for title in ("SFT generator", "policy, round 1", "policy, round 2")
-    ]
+    assert re.findall(r"<figcaption>([^<]*)", section) == ["SFT generator", "policy, round 1", "policy, round 2"]
+    assert section.count(">reranker, round 2</button>") == 1
     heads = re.findall(r'<th scope="col">([^<]*)', section)
     assert heads == ["ranker", "samples of", "pairs in order, %", "calibration error", "Brier"]
 

@@ -157,31 +157,46 @@ def rounds(evaluation: Evaluation, kl: Sequence[float | None]) -> PlotGroup:
 
 
 def calibration(evaluation: Evaluation) -> PlotGroup:
-    """A reliability curve for each ranker: what share passes of programs predicted to pass with some probability."""
-    number, titles = numbers(evaluation), evaluation.ranker_titles()
-    plots = []
-    for population in evaluation.populations:
-        for found in population.calibration:
-
-            def draw(axes: Any, pen: Pen, found: Calibration = found) -> None:
-                axes.plot([0, 100], [0, 100], color=pen.grid, linewidth=1, linestyle="--")
-                x = [100 * one.predicted for one in found.bins]
-                y = [100 * one.observed for one in found.bins]
-                errors = [[max(0.0, 100 * (b.observed - b.low)) for b in found.bins]]
-                errors += [[max(0.0, 100 * (b.high - b.observed)) for b in found.bins]]
-                i = number.get(found.ranker, 0)
-                axes.errorbar(x, y, yerr=errors, fmt="none", ecolor=pen.color(i), elinewidth=1, alpha=0.6)
-                axes.plot(x, y, **{**pen.line(i), "linestyle": "-"})
-                axes.set_xlim(-2, 102)
-                axes.set_ylim(-2, 102)
-                axes.set_xlabel("predicted to pass, %")
-                axes.set_ylabel("passed, %")
-
-            title = f"{titles.get(found.ranker, found.ranker)}: calibration error {100 * found.ece:.1f} points"
-            if len(evaluation.populations) > 1:
-                title = f"{population.title}, {title}"
-            plots.append(Plot(f"calibration-{_slug(population.key)}-{_slug(found.ranker)}", title, draw, (3.6, 2.9)))
+    """Reliability curves: what share passes of programs predicted to pass with some probability. A plot for each
+    generator of a run, with all rankers; a plot for each ranker of an evaluation, which may have many."""
+    if len(evaluation.populations) > 1:
+        shown = [p for p in evaluation.populations if p.calibration]
+        plots = [_reliability(evaluation, p.key, p.title, p.calibration) for p in shown]
+        keys = [found.ranker for population in shown for found in population.calibration]
+        return PlotGroup("calibration", legend(evaluation, keys), tuple(plots))
+    (population,) = evaluation.populations
+    titles = evaluation.ranker_titles()
+    plots = [
+        _reliability(
+            evaluation,
+            f"{population.key}-{found.ranker}",
+            f"{titles.get(found.ranker, found.ranker)}: calibration error {100 * found.ece:.1f} points",
+            [found],
+        )
+        for found in population.calibration
+    ]
     return PlotGroup("calibration", (), tuple(plots))
+
+
+def _reliability(evaluation: Evaluation, key: str, title: str, curves: Sequence[Calibration]) -> Plot:
+    number = numbers(evaluation)
+
+    def draw(axes: Any, pen: Pen) -> None:
+        axes.plot([0, 100], [0, 100], color=pen.grid, linewidth=1, linestyle="--")
+        for found in curves:
+            x = [100 * one.predicted for one in found.bins]
+            y = [100 * one.observed for one in found.bins]
+            errors = [[max(0.0, 100 * (b.observed - b.low)) for b in found.bins]]
+            errors += [[max(0.0, 100 * (b.high - b.observed)) for b in found.bins]]
+            i = number.get(found.ranker, 0)
+            axes.errorbar(x, y, yerr=errors, fmt="none", ecolor=pen.color(i), elinewidth=1, alpha=0.6)
+            axes.plot(x, y, **(pen.line(i) if len(curves) > 1 else {**pen.line(i), "linestyle": "-"}))
+        axes.set_xlim(-2, 102)
+        axes.set_ylim(-2, 102)
+        axes.set_xlabel("predicted to pass, %")
+        axes.set_ylabel("passed, %")
+
+    return Plot(f"calibration-{_slug(key)}", title, draw, (4.8, 3.1) if len(curves) > 1 else (3.6, 2.9))
 
 
 PPO_PLOTS: Sequence[tuple[str, str, float]] = (
