@@ -135,7 +135,7 @@ def test_candidates_of_a_request_that_ended_stop_at_their_next_token(server: Run
     local.StopTexts.completed = slow  # type: ignore[method-assign]
     try:
         body = {"prompt": "ab", "max_tokens": 60, "best_of": 1, "seed": 1, "rewardranker": {"timeout": 0.1}}
-        assert server.post("/v1/completions", body).status_code in (502, 504)
+        assert server.post("/v1/completions", body).status_code == 408
         server.post("/v1/completions", {"prompt": "ab", "max_tokens": 1, "best_of": 1})
     finally:
         local.StopTexts.completed = stops  # type: ignore[method-assign]

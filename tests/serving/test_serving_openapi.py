@@ -30,7 +30,7 @@ QUIET = [
 def upstream_server() -> Iterator[Running]:
     """In front of a model server that takes any model and answers anything."""
     with FakeOpenAI(lambda *rest: ["x = 1"]) as fake:
-        fake.answer = lambda path, body: (200, {"choices": [_choice(path)] * (body.get("n") or 1)})  # type: ignore
+        fake.answer = lambda path, body: (200, {"choices": [_choice(path)] * (body.get("n") or 1)})  # type: ignore[method-assign]
         with running(Parts(reranker=CountedRanker(), upstream=fake.url)) as server:
             yield server
 

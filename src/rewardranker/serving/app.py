@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -19,7 +18,7 @@ from typing import Any, TypeVar
 from rewardranker.errors import MissingExtraError, ModelServerError
 from rewardranker.serving import answers, schemas
 from rewardranker.serving.engine import Engine, Job, Result
-from rewardranker.serving.errors import ApiError, bad, from_model_server, out_of_time
+from rewardranker.serving.errors import DEADLINE, ApiError, bad, from_model_server, out_of_time
 from rewardranker.serving.frame import App, Frame, unexpected
 from rewardranker.serving.limits import Admission, ClientGone, while_connected
 from rewardranker.serving.metrics import CONTENT_TYPE, Metrics
@@ -70,7 +69,7 @@ def create_app(engine_of: Callable[[], Awaitable[Engine]], options: ServeOptions
         redoc_url=None,
         responses={
             status: {"description": "OpenAI's error object", "model": schemas.ErrorBody}
-            for status in (400, 401, 404, 405, 413, 429, 500, 502, 504)
+            for status in (400, 401, 404, 405, 408, 413, 429, 500, 502, 503, 504)
         },
     )
     server.add_routes(api)
@@ -191,8 +190,11 @@ class _Server:
         )
 
     async def _run_all(self, jobs: list[Job], seconds: float) -> list[Result]:
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self.engine.run(job, seconds)) for job in jobs]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self.engine.run(job, seconds)) for job in jobs]
+        except ExceptionGroup as failed:  # the first prompt that failed, as if it were the only one
+            raise failed.exceptions[0] from None
         return [task.result() for task in tasks]
 
     # --- scores ---------------------------------------------------------------------------------------------------
@@ -257,12 +259,16 @@ class _Server:
         """Work for a request that is let in, for as long as its client waits and its time lasts."""
         if self._admission is None:
             self._admission = Admission(self.options.max_requests, self.engine.scorer, self.engine.metrics)
-        seconds = min(timeout or math.inf, self.options.timeout)
+        if timeout is not None and timeout >= self.options.timeout:
+            timeout = None
+        seconds = timeout or self.options.timeout
         with self._admission():
             try:
                 return await while_connected(request.receive, work(seconds))
-            except ExceptionGroup as group:  # the first prompt that failed, as if it were the only one
-                raise group.exceptions[0] from None
+            except ApiError as error:
+                if error.code == DEADLINE and timeout is not None:
+                    error.status = 408  # the request's own wish
+                raise
             except ClientGone:
                 raise ApiError(499, "the client closed the connection", code="client_gone") from None
 

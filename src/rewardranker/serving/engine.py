@@ -119,7 +119,7 @@ class Engine:
         """
         try:
             async with asyncio.timeout(seconds) as limit:
-                return await self._run(job, monotonic() + _DRAWING_SHARE * seconds)
+                return await self._run(job, seconds)
         except TimeoutError:
             if not limit.expired():
                 raise
@@ -132,8 +132,9 @@ class Engine:
         if self.verifier is not None:
             await self.verifier.close()
 
-    async def _run(self, job: Job, draw_until: float) -> Result:
+    async def _run(self, job: Job, seconds: float) -> Result:
         assert self.source is not None
+        draw_until = monotonic() + _DRAWING_SHARE * seconds
         pool, drawn, early = Pool(), Drawn(), False
         # At temperature 0 all candidates are the same.
         wanted = job.n if job.body.get("temperature") == 0 else job.best_of
@@ -237,3 +238,4 @@ def _join(drawn: Drawn, more: Drawn) -> None:
     drawn.failures += more.failures
     drawn.usages += more.usages
     drawn.about = more.about | drawn.about
+    drawn.late |= more.late

@@ -8,12 +8,14 @@ from __future__ import annotations
 from rewardranker.errors import ModelServerError, RewardRankerError
 from rewardranker.types import Json
 
+DEADLINE = "deadline_exceeded"
 _TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
     403: "permission_error",
     404: "not_found_error",
     405: "invalid_request_error",
+    408: "invalid_request_error",
     413: "invalid_request_error",
     415: "invalid_request_error",
     422: "invalid_request_error",
@@ -53,7 +55,7 @@ def bad(message: str, param: str | None = None) -> ApiError:
 
 
 def out_of_time(seconds: float) -> ApiError:
-    return ApiError(504, f"not done within {seconds:g} s", code="deadline_exceeded")
+    return ApiError(504, f"not done within {seconds:g} s", code=DEADLINE)
 
 
 def from_model_server(error: ModelServerError) -> ApiError:

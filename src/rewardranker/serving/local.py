@@ -105,6 +105,7 @@ class LocalModel:
         except TimeoutError:
             if not limit.expired():
                 raise
+            drawn.late = True
             late = ModelServerError(f"no answer within {seconds:g} s", may_pass=True)
             decoded = [row.future.result() for row in rows if row.future.done() and not row.future.cancelled()]
             drawn.failures = [late] * (count - len(decoded))

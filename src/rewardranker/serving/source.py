@@ -23,6 +23,8 @@ class Drawn:
     """One for each candidate that did not come."""
     usages: list[Json] = field(default_factory=list)
     """One for each answer that told."""
+    late: bool = False
+    """The time was over before all candidates came."""
     about: Json = field(default_factory=dict)
     """`model`, `system_fingerprint` and the like of the first answer."""
 

@@ -61,6 +61,7 @@ class Upstream:
         except TimeoutError:
             if not limit.expired():
                 raise
+            drawn.late = True
             late = ModelServerError(f"no answer within {seconds:g} s", may_pass=True)
             drawn.failures += [late] * (count - len(drawn.choices) - len(drawn.failures))
         return drawn
