@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rewardranker import processes
-from rewardranker.generation.files import _BATCH_TASKS, sample_to_file
+from rewardranker.generation.files import sample_to_file, sampler_batch
 from rewardranker.progress import Silent
 from rewardranker.types import ProgressReporter, Sampler, Task
 
@@ -31,9 +31,8 @@ def sample_together(
 ) -> dict[str, Any]:
     """`sample_to_file`, shared by all processes of the launch; each must call it. Started alone it is just that."""
     path, size = Path(path), processes.world_size()
-    if getattr(sampler, "streams", False):
-        batch_tasks = 1
-    batch_tasks = batch_tasks or int(getattr(sampler, "batch_tasks", _BATCH_TASKS))
+    if batch_tasks is None or getattr(sampler, "streams", False):
+        batch_tasks = sampler_batch(sampler)
     options: dict[str, Any] = {"batch_tasks": batch_tasks, "round": round}
     if size == 1:
         return sample_to_file(sampler, tasks, n, path, progress=progress, **options)

@@ -25,7 +25,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from rewardranker import processes
 from rewardranker.config import LaunchOptions, TrainingOptions
-from rewardranker.errors import ConfigError, TrainingError
+from rewardranker.errors import ConfigError, RunDirectoryError, TrainingError
 from rewardranker.runs import write_json, write_text
 from rewardranker.training import wrapping
 from rewardranker.training.batches import Sizes, divided
@@ -255,7 +255,9 @@ class PlannedTrainer(Trainer):
         folder = Path(self.args.output_dir)
         checkpoint = processes.from_main(last_checkpoint(folder) if processes.is_main() else None)
         if checkpoint is not None:
-            self._report.restore(json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))["recent"])
+            marker = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))
+            self._report.restore(marker["recent"])
+            _check_readable(checkpoint, marker)
         lower = f"{self._key}.micro_batch_tokens" + (f" (now {self._micro})" if self._micro else "")
         with faults_named(self._name, f"{lower}, or set it to auto", folder), quiet_transformers():
             self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -322,8 +324,33 @@ class _Report(TrainerCallback):
         processes.barrier()  # a checkpoint is complete when every process has written its part
         if processes.is_main():
             recent = {name: list(values) for name, values in self._recent.items()}
-            write_json(folder / MARKER, {"step": state.global_step, "recent": recent})
+            launch = {"kind": _format(), "processes": processes.world_size()}
+            write_json(folder / MARKER, {"step": state.global_step, "recent": recent, **launch})
         processes.barrier()
+
+
+def _format() -> str:
+    """How checkpoints of this launch are written: a model in one piece, or in the shards of FSDP or DeepSpeed."""
+    return "whole" if processes.kind() in ("single", "ddp") else processes.kind()
+
+
+def _check_readable(checkpoint: Path, marker: Mapping[str, Any]) -> None:
+    """
+    Raises:
+        RunDirectoryError: this launch can't read the checkpoint, though another can.
+    """
+    written, size = marker.get("kind", "whole"), marker.get("processes", 1)
+    names = {"whole": "single or ddp", "fsdp": "fsdp", "deepspeed": "zero2 or zero3"}
+    if written != _format():
+        raise RunDirectoryError(
+            f"{checkpoint} was written by a launch with --config-name {names[written]}, which one with "
+            f"{names[_format()]} can't read: launch as before, or delete {checkpoint.parent} to start again"
+        )
+    if written == "deepspeed" and size != processes.world_size():
+        raise RunDirectoryError(
+            f"{checkpoint} was written by DeepSpeed on {size} processes and can't be read on "
+            f"{processes.world_size()}: launch {size} (--config-name fsdp has checkpoints for any number)"
+        )
 
 
 def _files_of_this_process(folder: Path) -> Iterator[Path]:

@@ -1,0 +1,100 @@
+"""Small trainings of every kind, in one process or as one process of several: run as a script, it is one of several."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path[:0] = [str(Path(__file__).parent / folder) for folder in ("", "reward", "policy")]
+
+import ppo_world
+import reward_world
+import torch
+
+from rewardranker import processes
+from rewardranker.config import PPOOptions, PromptOptions, Recipe, SamplingOptions, SFTOptions
+from rewardranker.generation import TransformersSampler, sample_together
+from rewardranker.policy import train_ppo, train_sft
+from rewardranker.reward import train_reward
+from rewardranker.selftraining import rollout
+from rewardranker.types import Task
+
+PLAIN = PromptOptions()
+EXAMPLES = [(f"def f{i % 10}(x):\n", f"    return x + {i % 10}\n" * (1 + i % 3)) for i in range(40)]
+TASKS = [Task(f"t{i}", f"def f{i}(x):\n") for i in range(7)]
+
+
+def sft(folder: Path, micro_batch_tokens: int | str | None = None, **more: Any) -> Path:
+    options = SFTOptions(
+        learning_rate=3e-3, batch_tokens=300, save_steps=3, max_length=64, micro_batch_tokens=micro_batch_tokens
+    )
+    model, tokenizer = reward_world.tiny_causal_lm(), reward_world.byte_tokenizer()
+    return train_sft(EXAMPLES, model, tokenizer, options, PLAIN, folder, device="cpu", **more)
+
+
+def reward(folder: Path, micro_batch_tokens: int | None = None) -> None:
+    options = reward_world.QUICK.model_copy(
+        update={"epochs": 2, "lm_weight": 0.3, "centering": 0.1, "micro_batch_tokens": micro_batch_tokens}
+    )
+    groups, model = reward_world.toy_groups(14), reward_world.tiny_causal_lm()
+    train_reward(groups, model, reward_world.byte_tokenizer(), options, PLAIN, folder, device="cpu")
+
+
+def ppo(folder: Path) -> None:
+    tokenizer = reward_world.byte_tokenizer()
+    options = PPOOptions(
+        steps=3, tasks_per_step=5, samples_per_task=3, evaluate_every=2, validation_samples=2, learning_rate=1e-3,
+        max_new_tokens=12, micro_batch_tokens=120,
+    )  # fmt: skip
+    train_ppo(
+        reward_world.tiny_causal_lm(), None, tokenizer, TASKS, TASKS[:3], ppo_world.LetterReward("a"),
+        rollout(Recipe(ppo=options), tokenizer, 1), ppo_world.LetterJudge("a"), options, PLAIN, folder,
+    )  # fmt: skip
+
+
+def sample(path: Path) -> None:
+    sampler = TransformersSampler(
+        reward_world.tiny_causal_lm(), reward_world.byte_tokenizer(), SamplingOptions(max_new_tokens=8), PLAIN, "tiny"
+    )
+    sample_together(sampler, TASKS, 3, path, batch_tasks=2)
+
+
+def everything(folder: Path) -> None:
+    torch.set_num_threads(1)
+    sft(folder / "sft")
+    sft(folder / "sft-micro", micro_batch_tokens=60)
+    reward(folder / "reward", micro_batch_tokens=150)
+    ppo(folder / "ppo")
+    sample(folder / "samples.jsonl")
+
+
+def launch(folder: Path, size: int) -> None:
+    """`everything` in `folder` on so many processes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    started = []
+    for rank in range(size):
+        own = {**shared, "RANK": rank, "LOCAL_RANK": rank, "OMP_NUM_THREADS": 1}
+        environment = os.environ | {name: str(value) for name, value in own.items()}
+        command = [sys.executable, __file__, str(folder)]
+        started.append(subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True))
+    try:
+        for process in started:
+            errors = process.communicate(timeout=240)[1]
+            assert process.returncode == 0, errors
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+if __name__ == "__main__":
+    processes.join("cpu")
+    everything(Path(sys.argv[1]))
+    processes.leave()
