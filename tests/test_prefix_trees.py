@@ -38,7 +38,7 @@ def test_there_are_as_many_nodes_as_different_beginnings(sequences: list[list[in
 @pytest.mark.parametrize("most", [1, 5, 12, 1000])
 def test_parts_hold_every_sequence_once_and_stay_below_their_bound(most: int, seed: int) -> None:
     sequences = random_sequences(seed)
-    parts = split(sequences, most)
+    parts = split(sequences, 7, most)
     assert sorted(index for part in parts for index in part) == list(range(len(sequences)))
     for part in parts:
         nodes = len(tree([sequences[index] for index in part]).tokens)
@@ -47,7 +47,8 @@ def test_parts_hold_every_sequence_once_and_stay_below_their_bound(most: int, se
 
 def test_parts_are_of_like_size() -> None:
     sequences = [[first, *range(9)] for first in range(12)]
-    assert [len(part) for part in split(sequences, 100)] == [6, 6]
+    assert [len(part) for part in split(sequences, 50, 1000)] == [4, 4, 4]
+    assert [len(part) for part in split([[7] * 90 + row for row in sequences], 50, 1000, first=90)] == [4, 4, 4]
 
 
 def test_trees_side_by_side_do_not_read_each_other() -> None:

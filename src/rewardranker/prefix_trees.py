@@ -37,12 +37,13 @@ def common_beginning(one: Integers, other: Integers) -> int:
     return int(differ.argmax()) if differ.any() else length
 
 
-def split(sequences: Sequence[Tokens], most: int, first: int = 0) -> list[list[int]]:
-    """Divide sequences into parts whose trees are of like size, at most `most` nodes each where that can be.
+def split(sequences: Sequence[Tokens], aim: int, most: int, first: int = 0) -> list[list[int]]:
+    """Divide sequences into parts whose trees are of like size.
 
     Args:
         sequences: the sequences; those that share a beginning come into the same part as far as it holds them.
-        most: nodes of a part; a longer sequence is a part alone.
+        aim: nodes of a part beside the `first`, on average at most.
+        most: no part has more nodes; a longer sequence is a part alone.
         first: leading tokens that all sequences share and that every part has to hold again.
 
     Returns:
@@ -50,22 +51,26 @@ def split(sequences: Sequence[Tokens], most: int, first: int = 0) -> list[list[i
     """
     order = sorted(range(len(sequences)), key=lambda index: tuple(sequences[index]))
     arrays = [np.asarray(sequences[index], dtype=np.int64) for index in order]
-    shared = [0, *(common_beginning(a, b) for a, b in pairwise(arrays))]
-    total = sum(map(len, arrays)) - sum(shared)
-    parts_wanted = max(1, -(-(total - first) // max(1, most - first)))
-    aim = min(most, first + -(-(total - first) // parts_wanted))
+    new = [len(array) - common for array, common in zip(arrays, _shared_with_previous(arrays), strict=True)]
+    total = sum(new) - first
+    wanted = max(1, -(-total // aim))
     parts: list[list[int]] = []
-    nodes = 0
-    for index, array, common in zip(order, arrays, shared, strict=True):
-        new = len(array) - common
-        # A part that is about full takes what brings it closer to its share of the whole.
-        if parts and (nodes == 0 or (nodes + new <= most and nodes + new / 2 <= aim)):
+    before, nodes, current = -first, 0, 0
+    for index, array, own in zip(order, arrays, new, strict=True):
+        # A sequence goes where its middle falls when the whole is cut into equal pieces.
+        piece = min(wanted - 1, int(max(0.0, before + own / 2) * wanted / max(1, total)))
+        before += own
+        if parts and (nodes == 0 or own == 0 or (piece == current and nodes + own <= most)):
             parts[-1].append(index)
-            nodes += new
+            nodes += own
         else:
             parts.append([index])
-            nodes = len(array)
+            nodes, current = len(array), piece
     return parts
+
+
+def _shared_with_previous(arrays: Sequence[Integers]) -> list[int]:
+    return [0, *(common_beginning(one, other) for one, other in pairwise(arrays))]
 
 
 def tree(sequences: Sequence[Tokens]) -> Tree:

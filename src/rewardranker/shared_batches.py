@@ -200,11 +200,10 @@ def _trees(
     """The trees of one prompt: with the prompt in line where one tree holds all, else after it where the model can."""
     indices = [index for index, _ in members]
     whole = [row for _, row in members]
-    most = min(len(prompt) + pack_tokens, sharing.span)
-    parts = split(whole, most, len(prompt)) if sharing.in_line else []
+    parts = split(whole, pack_tokens, sharing.span, len(prompt)) if sharing.in_line else []
     if sharing.after_prompt and len(parts) != 1 and prompt:
         programs = [row[len(prompt) :] for row in whole]
-        parts = split(programs, min(pack_tokens, sharing.span - len(prompt)))
+        parts = split(programs, pack_tokens, sharing.span - len(prompt))
         return [_Piece(tuple(indices[i] for i in part), tree([programs[i] for i in part]), prompt) for part in parts]
     return [_Piece(tuple(indices[i] for i in part), tree([whole[i] for i in part]), ()) for part in parts]
 
