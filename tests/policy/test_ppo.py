@@ -12,7 +12,7 @@ from rewardranker.errors import DataError, RunDirectoryError, TrainingError
 from rewardranker.policy.checkpoints import PPOState
 from rewardranker.policy.episodes import Episodes
 from rewardranker.policy.rollouts import derived_seed, episode_scores, reward_scale, tasks_of_step
-from rewardranker.policy.updates import Learner, TokenNumbers, plan_of_step
+from rewardranker.policy.updates import Learner, Minibatch, TokenNumbers, plan_of_step
 from rewardranker.policy.value_head import ValueHead
 from rewardranker.prompts import encode_prompt
 from rewardranker.shared_prompts import sharing_of
@@ -216,6 +216,21 @@ def test_old_numbers_land_on_their_own_episode():
             torch.testing.assert_close(numbers.values[row, :length], alone.values)
             torch.testing.assert_close(numbers.reference_logprobs[row, :length], alone.logprobs)
             assert numbers.values[row, length:].abs().sum() == 0
+
+
+def test_only_the_first_update_uses_a_forward_from_before_the_updates():
+    """A process without episodes in the first minibatch scores its own first one after an update."""
+    tokenizer = world.new_tokenizer()
+    model, head = world.new_model(tokenizer), ValueHead(16)
+    episodes = Episodes.build([[1, 4], [1, 5, 6], [1, 7]], [[3, 2], [8, 9, 2], [10]], "cpu")
+    options = world.options(minibatches=2)
+    plan = plan_of_step(episodes, 1, options, 1, sharing_of(model))
+    learner = Learner(model, head, model, None, options)
+    first = learner.before_updates(episodes, plan)[1]
+    assert first.logprobs.requires_grad
+    assert len(first.logprobs) == len(plan[0][0].batches[0].chosen)
+    plan[0].insert(0, Minibatch([], 6))
+    assert learner.before_updates(episodes, plan)[1] is None
 
 
 def test_metrics_fit_together(tmp_path):

@@ -46,15 +46,12 @@ from __future__ import annotations
 
 import copy
 import functools
-import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from rewardranker import processes
 from rewardranker.config import LaunchOptions, PPOOptions, PromptOptions
@@ -67,6 +64,7 @@ from rewardranker.policy.guards import guard_collapse, guard_finite
 from rewardranker.policy.logprobs import check_head
 from rewardranker.policy.losses import KLController, penalized_rewards
 from rewardranker.policy.memory import recompute_layers
+from rewardranker.policy.metrics import Clock, Metrics, explained_variance, read_metrics
 from rewardranker.policy.rollouts import (
     Rollout,
     Validation,
@@ -86,8 +84,6 @@ from rewardranker.prompts import encode_prompt
 from rewardranker.shared_prompts import sharing_of
 from rewardranker.training import Trackers, faults_named, with_lora
 from rewardranker.types import Judge, ProgressReporter, RewardFunction, Task
-
-Metrics = dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +150,7 @@ def train_ppo(
     identity = checkpoints.run_identity(options, tasks, validation_tasks, round, lora_rank, lora_alpha)
     figures = checkpoints.finished(output_dir, identity)
     if figures is not None:
-        return PPOResult(output_dir / "policy", figures["step"], _history(output_dir), figures)
+        return PPOResult(output_dir / "policy", figures["step"], read_metrics(output_dir), figures)
 
     if reference is None or reference is policy:
         reference = policy if lora_rank else copy.deepcopy(policy)
@@ -184,7 +180,7 @@ def train_ppo(
         if state is None:
             # The start: its pass rate is the one to beat, and its programs fix the reward's scale.
             log.keep(0)
-            clock = _Clock()
+            clock = Clock()
             samples, passed, rewards = validation.draw(policy)
             clock.lap("validation")
             mean, deviation = reward_scale(rewards, samples, options)
@@ -205,7 +201,7 @@ def train_ppo(
         progress.start("PPO", options.steps, "steps", done=state.step)
         while state.step < options.steps and not _out_of_patience(state, options):
             step = state.step + 1
-            clock = _Clock()
+            clock = Clock()
 
             # ROLLOUT: the same step draws the same tasks and the same random numbers in every session.
             step_tasks = tasks_of_step(tasks, step, options, round)
@@ -259,7 +255,7 @@ def train_ppo(
                 "objective/non_score_reward": -coefficient * mean_kl,
                 "objective/rlhf_reward": score - coefficient * mean_kl,
                 "objective/entropy": -old.logprobs.sum(dim=1).mean().item(),
-                "val/explained_variance": _explained_variance(old.values[episodes.mask], returns[episodes.mask]),
+                "val/explained_variance": explained_variance(old.values[episodes.mask], returns[episodes.mask]),
                 "val/num_eos_tokens": sum(sample.finish_reason != "length" for sample in samples),
                 "episode/length": episodes.lengths.float().mean().item(),
                 "episode/distinct_programs": distinct_share(drawn),
@@ -284,7 +280,7 @@ def train_ppo(
                 checkpoints.drop_other_policies(output_dir, state.best_step)
             progress.update(step, score=score, kl=mean_kl, best_pass_rate=state.best_pass_rate)
 
-    history = _history(output_dir)
+    history = read_metrics(output_dir)
     figures = {
         "step": state.best_step,
         "steps": state.step,
@@ -299,19 +295,6 @@ def train_ppo(
     return PPOResult(path, state.best_step, history, figures)
 
 
-class _Clock:
-    """Seconds of the parts of a step."""
-
-    def __init__(self) -> None:
-        self.seconds: Metrics = {}
-        self._last = time.perf_counter()
-
-    def lap(self, part: str) -> None:
-        now = time.perf_counter()
-        self.seconds[f"seconds/{part}"] = now - self._last
-        self._last = now
-
-
 def _check_tasks(tasks: Sequence[Task], validation_tasks: Sequence[Task], options: PPOOptions) -> None:
     if len(tasks) < options.tasks_per_step:
         raise DataError(
@@ -324,14 +307,3 @@ def _check_tasks(tasks: Sequence[Task], validation_tasks: Sequence[Task], option
 
 def _out_of_patience(state: PPOState, options: PPOOptions) -> bool:
     return options.patience is not None and state.measurements_without_gain >= options.patience
-
-
-def _explained_variance(values: Tensor, returns: Tensor) -> float:
-    """1 - var(returns - values) / var(returns); 0 when all returns are equal (nothing to explain)."""
-    variance = returns.var(correction=0).item()
-    return 1 - (returns - values).var(correction=0).item() / variance if variance > 0 else 0.0
-
-
-def _history(folder: Path) -> list[Metrics]:
-    with (folder / "metrics.jsonl").open(encoding="utf-8") as file:
-        return [json.loads(line) for line in file]

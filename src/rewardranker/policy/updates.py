@@ -104,25 +104,27 @@ class Learner:
 
         Returns:
             The numbers, of all processes' episodes; and this process's first batch as the policy scored it, with its
-            graph, for the first update, which would compute the same (None: it has no episodes).
+            graph, for the first update, which would compute the same (None: it has no episodes in that update).
         """
         shape, where = episodes.mask.shape, episodes.mask.device
         every = torch.zeros((3, *shape), device=where)
         numbers = TokenNumbers(*every)
         batches = [batch for minibatch in plan[0] for batch in minibatch.batches]
-        scored = None
+        first = None
         temperature = self.options.temperature
         with torch.no_grad(), without_adapters(self.reference):
             for batch in batches:
                 scored = batch.score(self.reference, None, temperature)
                 numbers.reference_logprobs[batch.rows] = episodes.padded(scored.logprobs, batch.rows)
         for batch in reversed(batches):
-            with torch.set_grad_enabled(batch is batches[0]):
+            is_first = batch is next(iter(plan[0][0].batches), None)
+            with torch.set_grad_enabled(is_first):
                 scored = batch.score(self.policy, self.value_head, temperature)
+            first = scored if is_first else None
             numbers.logprobs[batch.rows] = episodes.padded(scored.logprobs.detach(), batch.rows)
             numbers.values[batch.rows] = episodes.padded(scored.values.detach(), batch.rows)
         processes.summed(every)  # each row is one process's, and 0 elsewhere
-        return numbers, scored
+        return numbers, first
 
     def update(
         self,
