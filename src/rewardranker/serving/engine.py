@@ -157,6 +157,8 @@ class Engine:
         usage = total_usage(drawn.usages)
         self.metrics.drawn(len(pool.choices), len(pool.groups), failed, early, usage)
         if not pool.choices:
+            if drawn.late:
+                raise out_of_time(seconds)
             raise (
                 from_model_server(drawn.failures[-1])
                 if drawn.failures
