@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rewardranker.cli import main
 from rewardranker.evaluation import read_evaluation, read_rankings
+from rewardranker.execution import opening
 from rewardranker.report.content import read_content
 from rewardranker.runs import read_records, write_records
 from rewardranker.types import Sample, Task, Verdict
@@ -83,6 +85,27 @@ def test_rankers_by_execution_get_what_they_need(folder: Path) -> None:
     row = next(row for row in figures.rows if (row.ranker, row.n) == ("codet", 4))
     assert row.programs == 4.0
     assert set(read_rankings("out/rankings.jsonl")) == {"codet", "mbr", "ours"}
+
+
+def test_what_rankers_share_is_got_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that several read, and the programs that several run; one that none of the next needs is let go."""
+    loaded: list[str] = []
+
+    class Constant:
+        def log_likelihoods(self, pairs: list[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray]:
+            return np.zeros(len(pairs)), np.ones(len(pairs), np.int64)
+
+    monkeypatch.setattr("rewardranker.models.load_causal_lm", lambda name, *_: (loaded.append(name), None))
+    monkeypatch.setattr("rewardranker.generation.likelihood.CausalLikelihood", lambda *_: Constant())
+    opened: list[str] = []
+    judge = opening.open_judge
+    monkeypatch.setattr(opening, "open_judge", lambda *options: (opened.append("judge"), judge(*options))[1])
+    for name in ("one", "two"):
+        (folder / name).mkdir()
+    by_model = "likelihood:one,mean-likelihood:one,reviewer:two,likelihood:one+likelihood:two"
+    assert run("--rankers", f"{by_model},mbr,majority", "--inputs", "tests") == 0
+    assert loaded == ["one", "two", "one"]
+    assert opened == ["judge"]
 
 
 def test_rankers_by_outputs_can_use_the_inputs_of_the_tasks_tests() -> None:

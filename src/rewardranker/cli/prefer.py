@@ -133,7 +133,6 @@ def _with_outcomes(
     programs = candidate_samples(tasks, groups, samples)
     grouped = {group.task_id for group in groups}
     chosen = [task for task in tasks if task.task_id in grouped]
-    shown, _ = groups_with_outcomes(
-        groups, programs, ranker_sources.outputs(recipe, chosen, programs, prefix, evidence)
-    )
+    maker = ranker_sources.RankerMaker(recipe, chosen, programs, prefix, evidence)
+    shown, _ = groups_with_outcomes(groups, programs, maker.outputs())
     return shown

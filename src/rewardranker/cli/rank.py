@@ -92,9 +92,8 @@ def command(
     drawn = [sample for _, group in candidates for sample in group]
     judged = None if verdicts is None else read_all(verdicts, Verdict)
     if spec:
-        with_samples = [task for task, _ in candidates]
-        prefix = output.with_suffix("")
-        ranker = ranker_sources.make(spec, recipe, with_samples, drawn, prefix, evidence, judged)
+        with_samples, prefix = [task for task, _ in candidates], output.with_suffix("")
+        ranker = ranker_sources.RankerMaker(recipe, with_samples, drawn, prefix, evidence, judged).make(spec)
     else:
         assert reward is not None
         ranker = ranker_sources.reward(reward, recipe)

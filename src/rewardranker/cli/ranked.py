@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rewardranker.config import Recipe
     from rewardranker.evaluation import Ranked
     from rewardranker.runs import RunDirectory
-    from rewardranker.types import Task
+    from rewardranker.types import Sample, Task
 
 
 @dataclass(frozen=True)
@@ -48,29 +48,27 @@ def run_all(
     evidence: ranker_sources.Evidence,
 ) -> list[Ranked]:
     """The rankings of all rankers, made now, or read where an earlier call made them from the same files."""
-    return [_run(run, recipe, tasks, records, one, evidence) for one in wanted]
+    samples, verdicts = records
+    candidates = common.group_samples(tasks, samples)
+    with_samples = [task for task, _ in candidates]
+    prefix = run.path / "evidence" / _evidence_state(evidence)
+    maker = ranker_sources.RankerMaker(recipe, with_samples, samples, prefix, evidence, verdicts)
+    return [_run(run, candidates, one, maker, _state(one, evidence)) for one in wanted]
 
 
 def _run(
     run: RunDirectory,
-    recipe: Recipe,
-    tasks: Sequence[Task],
-    records: draws.Records,
+    candidates: Sequence[tuple[Task, Sequence[Sample]]],
     wanted: Wanted,
-    evidence: ranker_sources.Evidence,
+    maker: ranker_sources.RankerMaker,
+    state: str,
 ) -> Ranked:
     from rewardranker.evaluation import Ranked, read_rankings, run_ranker, write_rankings
 
     path = run.path / "ranked" / f"{wanted.file}.jsonl"
-    samples, verdicts = records
-    candidates = common.group_samples(tasks, samples)
-    state = _state(wanted, evidence)
 
     def work() -> dict[str, Any]:
-        with_samples = [task for task, _ in candidates]
-        prefix = run.path / "evidence" / _evidence_state(evidence)
-        ranker = ranker_sources.make(wanted.spec, recipe, with_samples, samples, prefix, evidence, verdicts)
-        ranked = run_ranker(ranker, candidates)
+        ranked = run_ranker(maker.make(wanted.spec), candidates)
         write_rankings(path, [replace(ranking, ranker=wanted.title or ranked.name) for ranking in ranked.rankings])
         return {field: getattr(ranked, field) for field in ("seconds", "programs", "execution_seconds")}
 

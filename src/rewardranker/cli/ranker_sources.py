@@ -72,47 +72,102 @@ def check(spec: str, evidence: Evidence) -> Iterator[str]:
     yield from plan.models({"--tests-model": evidence.tests_model})
 
 
-def make(
-    spec: str,
-    recipe: Recipe,
-    tasks: Sequence[Task],
-    samples: Sequence[Sample],
-    prefix: Path,
-    evidence: Evidence,
-    verdicts: Iterable[Verdict] | None = None,
-) -> Ranker:
-    """The ranker, once all that it needs is there: programs are run, tests written, models loaded.
+class RankerMaker:
+    """Makes the rankers of a set of samples; what several of them need is made, run and loaded once.
 
     Args:
-        prefix: files of what programs did are named `PREFIX.NAME.jsonl`; a second call goes on with them.
+        prefix: files of what programs did are named `PREFIX.NAME.jsonl`; the same command again goes on with them.
         verdicts: on the tasks' own tests, for `oracle`.
-
-    Raises:
-        ConfigError: there is no such ranker.
-        DataError: something that it needs is missing.
-        ModelError: a model can't be loaded.
-        SandboxError: the judge fails.
     """
-    from rewardranker.ranking import Sources, check_spec, make_ranker
 
-    found = _run(check_spec(spec), spec.startswith("prune+"), recipe, tasks, samples, prefix, evidence)
-    models = _Models(recipe)
-    return make_ranker(spec, Sources(reward=models.reward, likelihood=models.likelihood, verdicts=verdicts, **found))
+    def __init__(
+        self,
+        recipe: Recipe,
+        tasks: Sequence[Task],
+        samples: Sequence[Sample],
+        prefix: Path,
+        evidence: Evidence,
+        verdicts: Iterable[Verdict] | None = None,
+    ) -> None:
+        self._recipe, self._tasks, self._samples = recipe, tasks, samples
+        self._prefix, self._evidence, self._verdicts = prefix, evidence, verdicts
+        self._models = _Models(recipe)
+        self._tests: list[GeneratedTests] | None = None
+        self._found: dict[str, Any] = {}
+        """What running programs showed, by the names of `ranking.Sources`."""
 
+    def make(self, spec: str) -> Ranker:
+        """The ranker, once all that it needs is there: programs are run, tests written, models loaded.
 
-def outputs(
-    recipe: Recipe, tasks: Sequence[Task], samples: Sequence[Sample], prefix: Path, evidence: Evidence
-) -> list[ProgramOutputs]:
-    """What programs return on the inputs that `evidence` names.
+        Raises:
+            ConfigError: there is no such ranker.
+            DataError: something that it needs is missing.
+            ModelError: a model can't be loaded.
+            SandboxError: the judge fails.
+        """
+        from rewardranker.ranking import Sources, check_spec, make_ranker
+        from rewardranker.ranking.specs import arguments
 
-    Raises:
-        DataError: there are no generated tests to take inputs from.
-        ModelError, SandboxError: as `make`.
-    """
-    from rewardranker.ranking.protocol import OUTPUTS
+        self._run(check_spec(spec), spec.startswith("prune+"))
+        models = self._models
+        models.keep(arguments(spec, *WITH_MODEL))
+        sources = Sources(reward=models.reward, likelihood=models.likelihood, verdicts=self._verdicts, **self._found)
+        return make_ranker(spec, sources)
 
-    found: list[ProgramOutputs] = _run(frozenset({OUTPUTS}), False, recipe, tasks, samples, prefix, evidence)["outputs"]
-    return found
+    def outputs(self) -> list[ProgramOutputs]:
+        """What the programs return on the inputs that `evidence` names. Raises as `make`."""
+        from rewardranker.ranking.protocol import OUTPUTS
+
+        self._run(frozenset({OUTPUTS}))
+        found: list[ProgramOutputs] = self._found["outputs"]
+        return found
+
+    def _run(self, needs: frozenset[str], prune: bool = False) -> None:
+        """Run the programs for what is needed and not known yet."""
+        from rewardranker.ranking.protocol import GENERATED_TESTS, OUTCOMES, OUTPUTS
+
+        known = {"outcomes": {GENERATED_TESTS, OUTCOMES}, "outputs": {OUTPUTS}}
+        needs = needs.difference(*(names for name, names in known.items() if name in self._found))
+        prune = prune and "first_tests" not in self._found
+        if not (prune or needs & {GENERATED_TESTS, OUTCOMES, OUTPUTS}):
+            return
+        from rewardranker.executing import gather
+        from rewardranker.execution.opening import open_judge
+        from rewardranker.progress import Progress
+
+        with open_judge(self._recipe.judge, self._recipe.launch.judge_workers) as judge:
+            if needs & {GENERATED_TESTS, OUTCOMES} or (OUTPUTS in needs and self._evidence.inputs == "generated"):
+                self._tests = self._tests or self._written_tests(judge)
+            found = gather(
+                *(needs, self._tasks, self._samples, self._prefix, judge),
+                tests=self._tests,
+                inputs=self._evidence.inputs,
+                calls=self._evidence.calls,
+                prune=prune,
+                progress=Progress(),
+            )
+        shown = {"outcomes": found.outcomes, "outputs": found.outputs, "first_tests": found.first_tests}
+        self._found |= {name: value for name, value in shown.items() if value is not None}
+
+    def _written_tests(self, judge: Any) -> list[GeneratedTests] | None:
+        """Read, or written by a model."""
+        from rewardranker.ranking import GeneratedTests
+        from rewardranker.runs import read_records
+
+        recipe, writer = self._recipe, self._evidence.tests_model
+        if self._evidence.tests is not None:
+            return list(read_records(self._evidence.tests, GeneratedTests))
+        if writer is None:
+            return None
+        from rewardranker.executing import write_tests_to_file
+        from rewardranker.generation import TransformersSampler
+        from rewardranker.models import load_causal_lm
+        from rewardranker.progress import Progress
+
+        model, tokenizer = load_causal_lm(writer, recipe.model.dtype, common.start(recipe))
+        sampler = TransformersSampler(model, tokenizer, recipe.sampling, recipe.prompt, writer)
+        path = self._prefix.with_name(f"{self._prefix.name}.generated-tests.jsonl")
+        return write_tests_to_file(self._tasks, sampler, self._evidence.tests_texts, path, judge, Progress())
 
 
 def reward(path: str, recipe: Recipe) -> Ranker:
@@ -126,65 +181,17 @@ def reward(path: str, recipe: Recipe) -> Ranker:
     return Reward(_Models(recipe).reward(path))
 
 
-def _run(
-    needs: frozenset[str],
-    prune: bool,
-    recipe: Recipe,
-    tasks: Sequence[Task],
-    samples: Sequence[Sample],
-    prefix: Path,
-    evidence: Evidence,
-) -> dict[str, Any]:
-    from rewardranker.ranking.protocol import GENERATED_TESTS, OUTCOMES, OUTPUTS
-
-    if not (prune or needs & {GENERATED_TESTS, OUTCOMES, OUTPUTS}):
-        return {}
-    from rewardranker.executing import gather
-    from rewardranker.execution.opening import open_judge
-    from rewardranker.progress import Progress
-
-    with open_judge(recipe.judge, recipe.launch.judge_workers) as judge:
-        wanted = needs & {GENERATED_TESTS, OUTCOMES} or (OUTPUTS in needs and evidence.inputs == "generated")
-        tests = _tests(recipe, tasks, prefix, evidence, judge) if wanted else None
-        found = gather(
-            *(needs, tasks, samples, prefix, judge),
-            tests=tests,
-            inputs=evidence.inputs,
-            calls=evidence.calls,
-            prune=prune,
-            progress=Progress(),
-        )
-    return {"outcomes": found.outcomes, "outputs": found.outputs, "first_tests": found.first_tests}
-
-
-def _tests(
-    recipe: Recipe, tasks: Sequence[Task], prefix: Path, evidence: Evidence, judge: Any
-) -> list[GeneratedTests] | None:
-    """Read, or written by a model."""
-    from rewardranker.ranking import GeneratedTests
-    from rewardranker.runs import read_records
-
-    if evidence.tests is not None:
-        return list(read_records(evidence.tests, GeneratedTests))
-    if evidence.tests_model is None:
-        return None
-    from rewardranker.executing import write_tests_to_file
-    from rewardranker.generation import TransformersSampler
-    from rewardranker.models import load_causal_lm
-    from rewardranker.progress import Progress
-
-    model, tokenizer = load_causal_lm(evidence.tests_model, recipe.model.dtype, common.start(recipe))
-    sampler = TransformersSampler(model, tokenizer, recipe.sampling, recipe.prompt, evidence.tests_model)
-    path = prefix.with_name(f"{prefix.name}.generated-tests.jsonl")
-    return write_tests_to_file(tasks, sampler, evidence.tests_texts, path, judge, Progress())
-
-
 class _Models:
-    """Loads each model once, however many parts of a ranker use it."""
+    """Loads each model once, however many parts of a ranker, or rankers after each other, use it."""
 
     def __init__(self, recipe: Recipe) -> None:
         self._recipe = recipe
         self._loaded: dict[tuple[str, str], Any] = {}
+
+    def keep(self, names: Iterable[str]) -> None:
+        """Let go of all other models: only those of one ranker have to fit in memory together."""
+        kept = set(names)
+        self._loaded = {key: model for key, model in self._loaded.items() if key[1] in kept}
 
     def reward(self, name: str) -> Scorer:
         from rewardranker.reward import RewardRanker
