@@ -15,6 +15,14 @@ LOOP = {"selftraining", "measuring", "ablations", "executing", "calling"}
 ABOVE = {"serving", "cli", "__main__"}
 FOUNDATION_FOLDERS = {"training"}
 HEAVY = {"torch", "transformers", "numpy", "pydantic", "matplotlib", "jinja2", "rich", "yaml", "datasets", "peft"}
+HEAVY |= {"fastapi", "starlette", "uvicorn", "prometheus_client", "httpx2"}
+ONE_PLACE = {
+    "fastapi": "serving.app",
+    "starlette": "serving.app",
+    "uvicorn": "serving.server",
+    "prometheus_client": "serving.metrics",
+}
+"""Packages of extras that one module alone may import when it is imported."""
 
 FOUNDATION, STAGE, LOOP_LAYER, TOP = range(4)
 
@@ -116,3 +124,8 @@ def test_command_line_modules_import_nothing_heavy_at_their_top() -> None:
 )
 def test_only_imports_at_the_top_count_as_such(source: str, names: list[str]) -> None:
     assert list(at_import(ast.parse(source))) == names
+
+
+@pytest.mark.parametrize("package", ONE_PLACE)
+def test_a_package_of_an_extra_is_imported_in_one_place(package: str) -> None:
+    assert [module for module, tree in modules() if package in at_import(tree)] == [ONE_PLACE[package]]
