@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -139,8 +141,8 @@ def test_cohere_reranks(server: Running, version: str) -> None:
 
 @pytest.mark.parametrize("provider", ["cohere", "jina"])
 def test_rerankers_reranks(server: Running, provider: str) -> None:
-    module = client_of("rerankers.models.api_rankers")  # the package's `Reranker` imports every other ranker too
-    ranker = module.APIRanker("any", KEY, provider, verbose=0, url=f"{server.url}/v1/rerank")
+    reranker = client_of("rerankers").Reranker
+    ranker = reranker("any", model_type=provider, api_key=KEY, url=f"{server.url}/v1/rerank", verbose=0)
     answer = ranker.rank(TASK, PROGRAMS, doc_ids=["a", "b", "c"])
     ranked = [(row.doc_id, row.score, row.rank) for row in answer.results]
     assert ranked == [("b", 9.0, 1), ("c", 4.0, 2), ("a", 3.0, 3)]
@@ -186,3 +188,24 @@ def test_llama_index_continues_texts(server: Running) -> None:
     llm = cls(model="tiny", api_base=f"{server.url}/v1", api_key=KEY, is_chat_model=False, max_tokens=20, max_retries=0)
     assert llm.complete(TASK).text == "".join(digits("", None, 5))
     assert list(llm.stream_complete(TASK))[-1].text == "".join(digits("", None, 5))
+
+
+# --- the documentation --------------------------------------------------------------------------------------------
+
+
+def snippets() -> list[str]:
+    """The Python of docs/serving.md."""
+    page = Path(__file__).resolve().parents[2] / "docs" / "serving.md"
+    return re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("number", range(len(snippets())))
+def test_what_the_documentation_shows_works(server: Running, number: int) -> None:
+    text = snippets()[number].replace("http://localhost:8080", server.url).replace('"generator"', '"gpt-4o-mini"')
+    for package in re.findall(r"^(?:from|import) ([\w.]+)", text, re.MULTILINE):
+        client_of(package)
+    exec(text.replace('"..."', f'"{KEY}"'), {"task": TASK, "programs": PROGRAMS})
+
+
+def test_the_documentation_has_examples() -> None:
+    assert len(snippets()) >= 3
