@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+# ruff: noqa: E402
 sys.path[:0] = [str(Path(__file__).parent / folder) for folder in ("", "reward", "policy")]
 
 import ppo_world
@@ -16,7 +17,7 @@ import reward_world
 import torch
 
 from rewardranker import processes
-from rewardranker.config import PPOOptions, PromptOptions, Recipe, SamplingOptions, SFTOptions
+from rewardranker.config import LaunchOptions, PPOOptions, PromptOptions, Recipe, SamplingOptions, SFTOptions
 from rewardranker.generation import TransformersSampler, sample_together
 from rewardranker.policy import train_ppo, train_sft
 from rewardranker.reward import train_reward
@@ -24,6 +25,7 @@ from rewardranker.selftraining import rollout
 from rewardranker.types import Task
 
 PLAIN = PromptOptions()
+LOGGED = LaunchOptions(log_steps=1)
 EXAMPLES = [(f"def f{i % 10}(x):\n", f"    return x + {i % 10}\n" * (1 + i % 3)) for i in range(40)]
 TASKS = [Task(f"t{i}", f"def f{i}(x):\n") for i in range(7)]
 
@@ -33,7 +35,7 @@ def sft(folder: Path, micro_batch_tokens: int | str | None = None, **more: Any) 
         learning_rate=3e-3, batch_tokens=300, save_steps=3, max_length=64, micro_batch_tokens=micro_batch_tokens
     )
     model, tokenizer = reward_world.tiny_causal_lm(), reward_world.byte_tokenizer()
-    return train_sft(EXAMPLES, model, tokenizer, options, PLAIN, folder, device="cpu", **more)
+    return train_sft(EXAMPLES, model, tokenizer, options, PLAIN, folder, device="cpu", launch=LOGGED, **more)
 
 
 def reward(folder: Path, micro_batch_tokens: int | None = None) -> None:
@@ -41,7 +43,7 @@ def reward(folder: Path, micro_batch_tokens: int | None = None) -> None:
         update={"epochs": 2, "lm_weight": 0.3, "centering": 0.1, "micro_batch_tokens": micro_batch_tokens}
     )
     groups, model = reward_world.toy_groups(14), reward_world.tiny_causal_lm()
-    train_reward(groups, model, reward_world.byte_tokenizer(), options, PLAIN, folder, device="cpu")
+    train_reward(groups, model, reward_world.byte_tokenizer(), options, PLAIN, folder, device="cpu", launch=LOGGED)
 
 
 def ppo(folder: Path) -> None:

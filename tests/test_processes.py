@@ -1,4 +1,4 @@
-"""Several processes do what one does: the same weights, metrics and files, up to the order of floating-point additions."""
+"""Several processes do what one does: the same weights, metrics and files, up to rounding."""
 
 from __future__ import annotations
 
@@ -57,6 +57,15 @@ def test_ppo_has_the_metrics_of_one_process_and_one_line_a_step(runs: tuple[Path
     for a, b in zip(one, two, strict=True):
         timeless = [name for name in a if name != "eps" and not name.startswith("seconds/")]
         assert {name: b[name] for name in timeless} == pytest.approx({name: a[name] for name in timeless}, abs=1e-4)
+
+
+@pytest.mark.parametrize("folder", ["sft", "sft-micro", "reward"])
+def test_gradients_are_those_of_one_process_at_every_step(runs: tuple[Path, Path], folder: str) -> None:
+    """Adam's steps do not depend on a gradient's scale, so equal weights alone would not show it."""
+    steps = [[line for line in lines(run / folder / "metrics.jsonl") if "grad_norm" in line] for run in runs]
+    one, two = ([line["grad_norm"] for line in run] for run in steps)
+    assert len(one) > 3
+    assert two == pytest.approx(one, rel=1e-4)
 
 
 def test_figures_of_a_training_are_those_of_all_processes(runs: tuple[Path, Path]) -> None:
