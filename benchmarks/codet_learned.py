@@ -32,7 +32,7 @@ import argparse
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -197,7 +197,7 @@ class Model:
     def _load(self) -> None:
         if self._kind == "reward":
             reward = RewardRanker.from_pretrained(self._path, self._device)
-            reward.options = replace(reward.options, max_length=1 << 20)  # nothing is cut
+            reward.options = reward.options.model_copy(update={"max_length": 1 << 20})  # nothing is cut
             self._rankers = {self._columns[0]: Reward(reward)}
             return
         scorer = Remembering(
