@@ -179,3 +179,32 @@ def test_a_stopping_rule_ends_drawing_early(adaptive: bool, upstream: FakeOpenAI
         assert rule.asked == [([3.0, 1.0], ["3", "1"], 6), ([3.0, 1.0, 4.0], ["3", "1", "4"], 6)]
         assert [body["seed"] for body in upstream.bodies] == [0, 2]
     assert (told["candidates"], told["stopped_early"]) == ((3, True) if adaptive else (6, False))
+
+
+def wordy(prompt: str, seed: int | None, index: int) -> list[str]:
+    """Candidate 0 returns 3 in one token, candidate 1 returns 5 in four, each of log-probability -0.5 or less."""
+    return ["return 3"] if index == 0 else ["return", " ", "  ", "5"]
+
+
+@pytest.mark.parametrize(("weight", "best"), [(0.0, 1), (1.0, 0)])
+def test_log_probability_is_added_with_its_weight(
+    weight: float, best: int, upstream: FakeOpenAI, ranker: CountedRanker
+) -> None:
+    upstream.write = wordy
+    with running(Parts(reranker=ranker, upstream=upstream.url, logprob_weight=weight)) as server:
+        answer = server.post("/v1/completions", {"prompt": "x", "best_of": 2}).json()
+    row = answer["rewardranker"]["ranking"][0]
+    assert row["candidate"] == best
+    assert row["score"] == (5.0 if best else 3.0 - 0.5)
+    assert upstream.bodies[0].get("logprobs") == (1 if weight else None)
+    assert answer["choices"][0]["logprobs"] is None  # nobody asked for them
+
+
+def test_log_probabilities_that_are_not_told_are_missed_aloud(ranker: CountedRanker) -> None:
+    with (
+        FakeOpenAI(wordy, logprobs=False) as fake,
+        running(Parts(reranker=ranker, upstream=fake.url, logprob_weight=1.0)) as server,
+    ):
+        told = server.post("/v1/completions", {"prompt": "x", "best_of": 2}).json()["rewardranker"]
+    assert told["ranking"][0]["score"] == 5.0
+    assert "no log-probabilities" in told["warnings"][0]

@@ -45,6 +45,12 @@ RERANKER_KEY_VARIABLE = "REWARDRANKER_RERANKER_KEY"
 )
 @click.option("--max-best-of", type=click.IntRange(min=1), default=64, show_default=True, help="Most that one may say.")
 @click.option(
+    "--logprob-weight",
+    type=float,
+    default=0.0,
+    help="Add so many times a candidate's summed log-probability to its score; the model server must tell it.",
+)
+@click.option(
     "--adaptive",
     metavar="FILE",
     help="Draw fewer candidates where fewer are enough: what `rewardranker calibrate` wrote, or its folder.",
@@ -95,6 +101,7 @@ def command(
     port: int,
     best_of: int,
     max_best_of: int,
+    logprob_weight: float,
     adaptive: str | None,
     verify: bool,
     truncate_prompt: bool,
@@ -119,6 +126,8 @@ def command(
         raise click.UsageError("give --upstream or --model, not both")
     if upstream_model and not upstream:
         raise click.UsageError("--upstream-model needs --upstream")
+    if logprob_weight and adaptive:
+        raise click.UsageError("the rule of --adaptive is for scores of the reward model alone: no --logprob-weight")
     if best_of > max_best_of:
         raise click.UsageError(f"--best-of {best_of} is above --max-best-of {max_best_of}")
     recipe = common.load(config, overrides)
@@ -140,7 +149,9 @@ def command(
         cors_origins=cors,
         log_text=log_text,
     )
-    names = _Names(reranker, reranker_files, upstream, upstream_model, model, adaptive, verify, truncate_prompt)
+    names = _Names(
+        reranker, reranker_files, upstream, upstream_model, model, logprob_weight, adaptive, verify, truncate_prompt
+    )
     if dry_run:
         plan.show(recipe, names.plan(options), ("judge", "launch"))
         return
@@ -160,6 +171,7 @@ class _Names:
         upstream: str | None,
         upstream_model: str | None,
         model: str | None,
+        logprob_weight: float,
         adaptive: str | None,
         verify: bool,
         truncate_prompt: bool,
@@ -173,6 +185,7 @@ class _Names:
             )
         self.reranker, self.files = reranker, reranker_files or reranker
         self.upstream, self.upstream_model, self.model = upstream, upstream_model, model
+        self.logprob_weight = logprob_weight
         self.adaptive, self.verify, self.truncate_prompt = adaptive, verify, truncate_prompt
 
     def plan(self, options: ServeOptions) -> Iterator[str]:
@@ -186,9 +199,10 @@ class _Names:
         import_module("rewardranker.serving.server")  # its packages are there
         for url in filter(None, (self.upstream, self.reranker if self.is_remote else None)):
             check_url(url)
+        ranked_by = self.reranker + (f" + {self.logprob_weight:g} log p" if self.logprob_weight else "")
         drawn = f"the best of {options.best_of} candidates from {self.upstream or self.model}"
         yield f"would serve on http://{options.host}:{options.port}: " + (
-            f"{drawn}, ranked by {self.reranker}" if self.upstream or self.model else f"scores of {self.reranker}"
+            f"{drawn}, ranked by {ranked_by}" if self.upstream or self.model else f"scores of {self.reranker}"
         )
         yield f"API keys: {len(options.api_keys) or 'none, so anyone who reaches the address may ask'}"
         yield from plan.models({"--reranker": self.files, "--model": self.model})
@@ -240,6 +254,7 @@ class _Names:
             upstream_model=self.upstream_model,
             model=model,
             stopping=AdaptiveStop.from_file(self.adaptive) if self.adaptive else None,
+            logprob_weight=self.logprob_weight,
             judge=recipe.judge if self.verify else None,
             judge_workers=recipe.launch.judge_workers,
         )

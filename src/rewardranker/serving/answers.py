@@ -22,7 +22,7 @@ def answer(api: Api, results: Sequence[Result], all_candidates: bool) -> Json:
         results: one for each prompt.
         all_candidates: list every candidate with its text.
     """
-    choices = [result.pool.choices[number] for result in results for number in result.best]
+    choices = [_given(result, number) for result in results for number in result.best]
     about = results[0].about
     body: Json = {
         "id": f"{_PREFIX[api]}-{uuid.uuid4().hex}",
@@ -38,6 +38,12 @@ def answer(api: Api, results: Sequence[Result], all_candidates: bool) -> Json:
     told = [told_of(result, all_candidates) for result in results]
     body["rewardranker"] = told[0] if len(told) == 1 else {"prompts": told}
     return body
+
+
+def _given(result: Result, number: int) -> Json:
+    """A candidate without the log-probabilities that only the ranking needed."""
+    choice = result.pool.choices[number]
+    return choice if result.job.wants_logprobs else choice | {"logprobs": None}
 
 
 def _choice(choice: Json, index: int) -> Json:
@@ -80,6 +86,8 @@ def _told_of_candidate(group: Group, number: int, rank: int, result: Result, wit
         "score": group.score,
         "equal": len(group.members),
     }
+    if group.reward != group.score:
+        told |= {"reward": group.reward, "logprob": group.logprob}
     if group.verdict is not None:
         told["verdict"] = group.verdict
     if with_text:

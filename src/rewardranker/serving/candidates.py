@@ -37,6 +37,11 @@ class Group:
     members: list[int]
     """Their numbers in the order drawn."""
     score: float | None = None
+    """What it is ranked by."""
+    reward: float | None = None
+    """What the reward model gave it."""
+    logprob: float | None = None
+    """Summed log-probability of its tokens; of equal candidates, the highest."""
     passed: bool | None = None
     """Whether it passed the tests; None: none were run."""
     problem: str = ""
@@ -67,9 +72,26 @@ class Pool:
             place = self._places.setdefault((kind, key), len(self.groups))
             if place == len(self.groups):
                 self.groups.append(Group(kind, code or "" if kind == "code" else "", []))
-            self.groups[place].members.append(len(self.choices))
+            group = self.groups[place]
+            group.members.append(len(self.choices))
+            found = summed_logprob(choice)
+            if found is not None:
+                group.logprob = found if group.logprob is None else max(found, group.logprob)
             self.choices.append(choice)
         return self.groups[known:]
+
+    def weigh(self, logprob_weight: float) -> bool:
+        """Make every score the reward plus so many times the log-probability.
+
+        Returns:
+            False where a program has none: then all scores are the rewards alone.
+        """
+        scored = [group for group in self.groups if group.reward is not None]
+        known = all(group.logprob is not None for group in scored)
+        for group in scored:
+            assert group.reward is not None
+            group.score = group.reward + (logprob_weight * (group.logprob or 0.0) if known else 0.0)
+        return known
 
     def scored(self) -> tuple[list[float], list[str]]:
         """Scores and code of all scored candidates in the order drawn, equal ones repeated."""
@@ -128,6 +150,18 @@ def tool_calls(choice: Json) -> list[Json]:
     message = choice.get("message")
     calls = message.get("tool_calls") if isinstance(message, dict) else None
     return calls if isinstance(calls, list) else []
+
+
+def summed_logprob(choice: Json) -> float | None:
+    """The log-probability of all tokens of a candidate; None where the model server did not tell."""
+    told = choice.get("logprobs")
+    if not isinstance(told, dict):
+        return None
+    values = told.get("token_logprobs")
+    if isinstance(told.get("content"), list):
+        values = [token.get("logprob") for token in told["content"] if isinstance(token, dict)]
+    numbers = [value for value in values or [] if isinstance(value, int | float)]
+    return float(sum(numbers)) if numbers else None
 
 
 def _identity(choice: Json, code: str | None) -> tuple[Kind, str]:

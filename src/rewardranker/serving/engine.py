@@ -71,6 +71,12 @@ class Job:
     verify: bool = False
     adaptive: bool = True
 
+    @property
+    def wants_logprobs(self) -> bool:
+        """The client asked for them (0 of completions does), not only the ranking."""
+        asked = self.body.get("logprobs")
+        return asked is not None and asked is not False
+
 
 @dataclass(slots=True)
 class Result:
@@ -103,14 +109,16 @@ class Engine:
         *,
         stopping: Stopping | None = None,
         verifier: Verifier | None = None,
+        logprob_weight: float = 0.0,
     ) -> None:
         """
         Args:
+            logprob_weight: added to a score so many times is the summed log-probability of the candidate's tokens.
             source: None: nothing is drawn, the server only scores.
             stopping: None: all candidates are drawn at once.
         """
         self.source, self.scorer, self.metrics = source, scorer, metrics
-        self.stopping, self.verifier = stopping, verifier
+        self.stopping, self.verifier, self._logprob_weight = stopping, verifier, logprob_weight
 
     async def run(self, job: Job, seconds: float) -> Result:
         """
@@ -139,12 +147,12 @@ class Engine:
         # At temperature 0 all candidates are the same.
         wanted = job.n if job.body.get("temperature") == 0 else job.best_of
         stopping = self.stopping if job.adaptive else None
-        asked = 0
+        asked, body = 0, self._with_logprobs(job)
         while asked < wanted:
             size = wanted - asked
             if stopping is not None:
                 size = min(size, stopping.step if asked else max(stopping.first_step, job.n))
-            more = await self.source.draw(job.api, job.body, size, asked, max(draw_until - monotonic(), 0.01))
+            more = await self.source.draw(job.api, body, size, asked, max(draw_until - monotonic(), 0.01))
             asked += size
             _join(drawn, more)
             await self._take_in(job, pool, more.choices)
@@ -164,8 +172,11 @@ class Engine:
                 if drawn.failures
                 else ApiError(502, "the model server gave no candidate", code="upstream_failed")
             )
+        weighed = not self._logprob_weight or pool.weigh(self._logprob_weight)
         result = Result(job, pool, pool.best(job.n), usage, drawn.about, failed, early)
         result.warnings = self._warnings(result, drawn)
+        if not weighed:
+            result.warnings.append("the model server tells no log-probabilities: ranked by the reward model alone")
         return result
 
     async def _take_in(self, job: Job, pool: Pool, choices: list[Json]) -> None:
@@ -184,12 +195,18 @@ class Engine:
             to_score = [group for group in pool.groups if group.kind == "code" and group.score is None]
         await self._score(job, to_score)
 
+    def _with_logprobs(self, job: Job) -> Json:
+        """The body for the source, which asks for log-probabilities where scores need them."""
+        if not self._logprob_weight or job.wants_logprobs:
+            return job.body
+        return job.body | {"logprobs": True if job.api == "chat" else 1}
+
     async def _score(self, job: Job, groups: list[Group]) -> None:
         if not groups:
             return
         scores = await self.scorer.score([(job.task, group.code) for group in groups])
         for group, score in zip(groups, scores, strict=True):
-            group.score = score.value
+            group.score = group.reward = score.value
             group.problem = score.problem
 
     def _warnings(self, result: Result, drawn: Drawn) -> list[str]:

@@ -50,6 +50,7 @@ class Parts:
     model: tuple[Any, Any, str] | None = None
     """A causal language model, its tokenizer and its name, in place of an upstream."""
     stopping: Stopping | None = None
+    logprob_weight: float = 0.0
     judge: JudgeOptions | None = None
     """Set: requests may have programs run."""
     judge_workers: int | None = None
@@ -67,6 +68,7 @@ def build_app(parts: Parts, options: ServeOptions) -> App:
             metrics,
             stopping=parts.stopping,
             verifier=_verifier(parts, metrics),
+            logprob_weight=parts.logprob_weight,
         )
 
     return create_app(engine, options, metrics)
