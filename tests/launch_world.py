@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 # ruff: noqa: E402
 sys.path[:0] = [str(Path(__file__).parent / folder) for folder in ("", "reward", "policy")]
@@ -30,12 +29,17 @@ EXAMPLES = [(f"def f{i % 10}(x):\n", f"    return x + {i % 10}\n" * (1 + i % 3))
 TASKS = [Task(f"t{i}", f"def f{i}(x):\n") for i in range(7)]
 
 
-def sft(folder: Path, micro_batch_tokens: int | str | None = None, **more: Any) -> Path:
+def sft(folder: Path, micro_batch_tokens: int | str | None = None, epochs: float = 1) -> Path:
     options = SFTOptions(
-        learning_rate=3e-3, batch_tokens=300, save_steps=3, max_length=64, micro_batch_tokens=micro_batch_tokens
+        learning_rate=3e-3,
+        batch_tokens=300,
+        save_steps=3,
+        max_length=64,
+        micro_batch_tokens=micro_batch_tokens,
+        epochs=epochs,
     )
     model, tokenizer = reward_world.tiny_causal_lm(), reward_world.byte_tokenizer()
-    return train_sft(EXAMPLES, model, tokenizer, options, PLAIN, folder, device="cpu", launch=LOGGED, **more)
+    return train_sft(EXAMPLES, model, tokenizer, options, PLAIN, folder, device="cpu", launch=LOGGED)
 
 
 def reward(folder: Path, micro_batch_tokens: int | None = None) -> None:
@@ -54,7 +58,7 @@ def ppo(folder: Path) -> None:
     )  # fmt: skip
     train_ppo(
         reward_world.tiny_causal_lm(), None, tokenizer, TASKS, TASKS[:3], ppo_world.LetterReward("a"),
-        rollout(Recipe(ppo=options), tokenizer, 1), ppo_world.LetterJudge("a"), options, PLAIN, folder,
+        rollout(Recipe(ppo=options), tokenizer, 1), ppo_world.LetterJudge("a"), options, PLAIN, folder, launch=LOGGED,
     )  # fmt: skip
 
 
