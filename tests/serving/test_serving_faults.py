@@ -74,6 +74,20 @@ def wait_until(condition) -> None:
     raise AssertionError("it never came true")
 
 
+def test_a_model_server_that_is_busy_is_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rewardranker.serving.upstream._MODELS_SECONDS", 0.0)
+    monkeypatch.setattr("rewardranker.serving.app._READY_SECONDS", 0.5)
+    with (
+        FakeOpenAI(seconds=1.0) as fake,
+        running(Parts(reranker=CountedRanker(), upstream=fake.url), upstream_concurrency=1) as server,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        waiting = pool.submit(server.post, PATH, CHAT)
+        wait_until(lambda: fake.requests)
+        assert server.get("/health/ready").status_code == 200
+        assert not waiting.done()
+
+
 def test_a_server_asked_to_stop_finishes_what_runs() -> None:
     ranker = CountedRanker()
     ranker.gate.clear()

@@ -33,6 +33,8 @@ except ModuleNotFoundError:
 if TYPE_CHECKING:
     from rewardranker.reward import RewardRanker
 
+_WATCHERS = 4
+"""Questions at a time whether the model server is there."""
 log = logging.getLogger("rewardranker.serving")
 
 
@@ -145,14 +147,18 @@ def _source(parts: Parts, options: ServeOptions, scorer: Scorer) -> Source | Non
         return None
     from rewardranker.generation.openai_client import OpenAIClient
 
-    client = OpenAIClient(
-        parts.upstream,
-        api_key=parts.upstream_key,
-        timeout=options.upstream_timeout,
-        max_concurrency=options.upstream_concurrency,
-        retries=options.upstream_retries,
-    )
-    return Upstream(client, parts.upstream_model)
+    def client(concurrency: int, retries: int) -> OpenAIClient:
+        assert parts.upstream is not None
+        return OpenAIClient(
+            parts.upstream,
+            api_key=parts.upstream_key,
+            timeout=options.upstream_timeout,
+            max_concurrency=concurrency,
+            retries=retries,
+        )
+
+    drawing = client(options.upstream_concurrency, options.upstream_retries)
+    return Upstream(drawing, client(_WATCHERS, 0), parts.upstream_model)
 
 
 def _verifier(parts: Parts, metrics: Metrics) -> Verifier | None:

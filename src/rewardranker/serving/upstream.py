@@ -25,13 +25,16 @@ class Upstream:
 
     plain = False
 
-    def __init__(self, client: OpenAIClient, model: str | None = None) -> None:
+    def __init__(self, client: OpenAIClient, watcher: OpenAIClient, model: str | None = None) -> None:
         """
         Args:
+            client: draws candidates.
+            watcher: asks the same server what it has; one of its own, as it must not wait behind draws to say that the
+                server is there.
             model: the name that the server is asked for whatever a request says; None: the request's, or the server's
                 first.
         """
-        self._client, self._model = client, model
+        self._client, self._watcher, self._model = client, watcher, model
         self._gives_one: dict[str, None] = {}
         """Models that are asked for one candidate at a time."""
         self._listed: list[Json] = []
@@ -39,7 +42,7 @@ class Upstream:
 
     async def models(self) -> list[Json]:
         if monotonic() - self._listed_at > _MODELS_SECONDS:
-            answer = await self._client.get("models")
+            answer = await self._watcher.get("models")
             data = answer.get("data")
             rows = data if isinstance(data, list) else []
             self._listed = [row for row in rows if isinstance(row, dict) and isinstance(row.get("id"), str)]
@@ -68,6 +71,7 @@ class Upstream:
 
     async def close(self) -> None:
         await self._client.aclose()
+        await self._watcher.aclose()
 
     async def _with_model(self, body: Json) -> Json:
         name = self._model or body.get("model")
