@@ -40,6 +40,25 @@ def test_log_probability_is_the_sum_over_the_programs_tokens():
         assert value == pytest.approx(expected, abs=1e-5)
 
 
+def test_log_probability_of_a_policy_with_adapters_is_that_of_the_model_below_them():
+    pytest.importorskip("peft")
+    from rewardranker.training import with_lora
+
+    tokenizer = world.new_tokenizer()
+    model = world.new_model(tokenizer)
+    expected = LogProbability(world.new_model(tokenizer), tokenizer, PromptOptions())(TASKS, SAMPLES)
+    reward = LogProbability(model, tokenizer, PromptOptions())
+    adapted = with_lora(model, 4, 8, "CAUSAL_LM", 0)
+    trained = [weight for weight in adapted.parameters() if weight.requires_grad]
+    before = adapted(input_ids=torch.tensor([[1, 5]])).logits
+    with torch.no_grad():
+        for weight in trained:
+            weight.fill_(0.3)
+    assert reward(TASKS, SAMPLES).tolist() == expected.tolist()
+    assert not torch.allclose(adapted(input_ids=torch.tensor([[1, 5]])).logits, before)  # they are on again
+    assert all(weight.requires_grad for weight in trained)
+
+
 def test_log_probability_refuses_samples_without_tokens():
     tokenizer = world.new_tokenizer()
     reward = LogProbability(world.new_model(tokenizer), tokenizer, PromptOptions())

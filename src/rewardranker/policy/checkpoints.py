@@ -98,14 +98,19 @@ def run_identity(
 def save_state(
     folder: Path, identity: Mapping[str, Any], state: PPOState, policy: Any, value_head: Any, optimizer: Any
 ) -> None:
-    """Replace `folder/checkpoint` with the state after `state.step`: the same for any number of processes."""
+    """Replace `folder/checkpoint` with the state after `state.step`: the same for any number of processes.
+
+    Of the policy only what is trained is saved: with LoRA its adapters.
+    """
     if hasattr(optimizer, "consolidate_state_dict"):
         optimizer.consolidate_state_dict(to=0)
     if not processes.is_main():
         return
     with runs.replacing_folder(folder / "checkpoint") as new:
+        frozen = _frozen(policy)
+        trained = {name: tensor for name, tensor in policy.state_dict().items() if name not in frozen}
         torch.save(
-            {"policy": policy.state_dict(), "value_head": value_head.state_dict(), "optimizer": optimizer.state_dict()},
+            {"policy": trained, "value_head": value_head.state_dict(), "optimizer": optimizer.state_dict()},
             new / "training.pt",
         )
         runs.write_json(new / "state.json", {"identity": identity, "state": state})
@@ -117,7 +122,7 @@ def load_state(
     """Load `folder/checkpoint` into the three objects; None where there is none yet.
 
     Raises:
-        RunDirectoryError: the checkpoint was made with other options, tasks or round.
+        RunDirectoryError: the checkpoint was made with other options, tasks or round, or of another model.
     """
     checkpoint = processes.on_main(lambda: _recovered(folder))
     if checkpoint is None:
@@ -125,10 +130,20 @@ def load_state(
     saved = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
     _check_identity(folder, saved["identity"], identity)
     tensors = torch.load(checkpoint / "training.pt", map_location="cpu", weights_only=True)
-    policy.load_state_dict(tensors["policy"])
+    if set(tensors["policy"]) != set(policy.state_dict()) - _frozen(policy):
+        raise RunDirectoryError(
+            f"{checkpoint} is of another model than {type(policy).__name__}: give the same --model to go on, or choose "
+            "another --output-dir"
+        )
+    policy.load_state_dict(tensors["policy"], strict=False)
     value_head.load_state_dict(tensors["value_head"])
     optimizer.load_state_dict(tensors["optimizer"])
     return runs.from_row(saved["state"], PPOState, str(checkpoint / "state.json"))
+
+
+def _frozen(policy: Any) -> set[str]:
+    """Names of the weights that are not trained."""
+    return {name for name, weight in policy.named_parameters(remove_duplicate=False) if not weight.requires_grad}
 
 
 def _recovered(folder: Path) -> Path | None:
