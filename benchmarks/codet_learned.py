@@ -30,6 +30,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -138,7 +139,10 @@ def score(
             model.score(task, groups[task.task_id])
             missing[model.name] -= 1
             progress.update(total - sum(missing.values()), tasks=place + 1)
-    progress.finish()
+    if any(missing.values()):
+        print(f"stopped after {options.minutes:g} minutes, the same command goes on: {missing}", file=sys.stderr)
+    else:
+        progress.finish()
     return {column: rows for model in models for column, rows in model.columns(order).items()}
 
 
