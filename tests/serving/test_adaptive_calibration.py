@@ -40,7 +40,7 @@ def test_arrays_have_the_features_that_the_server_computes() -> None:
 
 
 def test_next_wins_counts_the_candidates_that_are_left() -> None:
-    scores, passed = [[1.0, 2.0, 3.0, 4.0, 0.0]], [[False, False, True, False, True]]
+    scores, passed = [[1.0, 2.0, 3.0, 4.0, 2.0]], [[False, False, True, False, True]]
     orders = Orders(*(np.array(a)[:, None] for a in (scores, passed, [[0, 1, 2, 3, 4]], [[1.0] * 5])))
     wins, loses = orders.next_wins(2)
     assert (wins[0, 0], loses[0, 0]) == (pytest.approx(1 / 3), 0.0)
