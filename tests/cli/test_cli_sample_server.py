@@ -80,3 +80,13 @@ def test_options_that_do_not_fit_are_refused(
 ) -> None:
     assert main(["sample", "--model", "somewhere", "--output", str(tmp_path / "s.jsonl"), *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_command_of_the_docs_works(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "sampling.md").read_text()
+    (line,) = [line for line in page.splitlines() if line.startswith("rewardranker sample --upstream")]
+    output = tmp_path / "samples.jsonl"
+    with FakeOpenAI(models=("only",)) as server:
+        words = line.replace("http://localhost:8000/v1", server.url).replace("samples.jsonl", str(output)).split()
+        assert main([*words[1:], "--limit", "2"]) == 0
+    assert len(list(read_records(output, Sample))) == 2 * 16

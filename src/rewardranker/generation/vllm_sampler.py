@@ -65,10 +65,12 @@ class VLLMSampler:
             raise ModelError(f"model '{model}': vLLM reads a folder that `save_pretrained` wrote, or a hub name")
         self.options, self.prompt, self.name = options, prompt, name or model
         self._vllm = vllm
+        defaults: dict[str, Any] = {"dtype": dtype, "seed": 0, "enable_prefix_caching": True}
+        if vllm.platforms.current_platform.is_cpu():
+            # vLLM 0.32 fails there when the prompt of a request with a seed is divided between two steps.
+            defaults["enable_chunked_prefill"] = False
         try:
-            self._engine = vllm.LLM(
-                model, **{"dtype": dtype, "seed": 0, "enable_prefix_caching": True, **(engine or {})}
-            )
+            self._engine = vllm.LLM(model, **{**defaults, **(engine or {})})
         except (ValueError, RuntimeError, OSError, TypeError) as error:
             raise ModelError(
                 f"vLLM can't load '{model}': {error}; its own arguments are given by --engine-option, such as "
