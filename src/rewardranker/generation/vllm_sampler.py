@@ -57,6 +57,7 @@ class VLLMSampler:
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         try:
             import vllm
+            from vllm.platforms import current_platform
         except ModuleNotFoundError as error:
             if error.name != "vllm":
                 raise
@@ -66,7 +67,7 @@ class VLLMSampler:
         self.options, self.prompt, self.name = options, prompt, name or model
         self._vllm = vllm
         defaults: dict[str, Any] = {"dtype": dtype, "seed": 0, "enable_prefix_caching": True}
-        if vllm.platforms.current_platform.is_cpu():
+        if current_platform.is_cpu():
             # vLLM 0.32 fails there when the prompt of a request with a seed is divided between two steps.
             defaults["enable_chunked_prefill"] = False
         try:
