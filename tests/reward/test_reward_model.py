@@ -76,6 +76,19 @@ def test_the_prompts_own_tokens_do_not_count(pooling: Any) -> None:
     assert torch.equal(read_scores(hidden.flatten(0, 1), head, places_of(hidden), starts, ends, pooling), before)
 
 
+def test_layers_are_read_in_another_precision_on_request_and_the_head_is_not(tmp_path: Path) -> None:
+    whole = ranker("qwen2")
+    whole.save_pretrained(tmp_path)
+    half = RewardRanker.from_pretrained(tmp_path, "cpu", dtype="bfloat16")
+    assert {parameter.dtype for parameter in half.model.base_model.parameters()} == {torch.bfloat16}
+    assert torch.equal(half.model.score.weight, whole.model.score.weight)
+    assert half.model.model.rotary_emb.inv_freq.dtype == torch.float32
+    torch.testing.assert_close(
+        torch.tensor(half.predict(PAIRS)), torch.tensor(whole.predict(PAIRS)), rtol=0.05, atol=0.05
+    )
+    assert RewardRanker.from_pretrained(tmp_path, "cpu").model.dtype == torch.float32
+
+
 def test_scores_are_float32_in_a_half_precision_model(tmp_path: Path) -> None:
     causal, tokenizer = load_causal_lm(str(saved_causal_lm(tmp_path / "sft")), "bfloat16")
     model = from_causal_lm(causal, tokenizer, seed=0)

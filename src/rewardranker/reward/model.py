@@ -199,6 +199,12 @@ def load_reward_model(folder: str | Path, device: str = "cpu") -> tuple[Any, Any
     return model.to(choose_device(device)).eval(), tokenizer, settings
 
 
+def cast_layers(model: Any, dtype: torch.dtype) -> None:
+    """Change the precision of the layers' weights, not of the head nor of buffers such as rotary frequencies."""
+    for parameter in model.base_model.parameters():
+        parameter.data = parameter.data.to(dtype)
+
+
 def _read_settings(folder: Path, config: dict[str, Any]) -> RewardSettings:
     path = folder / SETTINGS
     if not path.exists():

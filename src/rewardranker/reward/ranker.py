@@ -15,7 +15,14 @@ from rewardranker.errors import ModelError
 from rewardranker.progress import Progress, Silent
 from rewardranker.prompts import encode_prompt
 from rewardranker.reward.data import encode_row
-from rewardranker.reward.model import SETTINGS, RewardSettings, load_reward_model, row_scores, save_reward_model
+from rewardranker.reward.model import (
+    SETTINGS,
+    RewardSettings,
+    cast_layers,
+    load_reward_model,
+    row_scores,
+    save_reward_model,
+)
 from rewardranker.training import length_limit
 from rewardranker.types import ProgressReporter
 
@@ -33,16 +40,23 @@ class RewardRanker:
         self.model, self.tokenizer, self.options = model, tokenizer, options
 
     @classmethod
-    def from_pretrained(cls, path: str | Path, device: str = "auto") -> RewardRanker:
+    def from_pretrained(cls, path: str | Path, device: str = "auto", dtype: str = "auto") -> RewardRanker:
         """Load a reward model.
 
         Args:
             path: a reward model's folder, a run directory (its last round's reward model), or a hub name.
+            dtype: precision of the layers, such as `float32`; the head is always float32. `auto`: bfloat16 on a GPU
+                that computes in it, else as stored.
 
         Raises:
             ModelError: there is no reward model, or its head is missing or of another shape.
         """
-        return cls(*load_reward_model(find_reward_model(path), device))
+        model, tokenizer, options = load_reward_model(find_reward_model(path), device)
+        if dtype == "auto" and model.device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+            dtype = "bfloat16"
+        if dtype != "auto":
+            cast_layers(model, getattr(torch, dtype))
+        return cls(model, tokenizer, options)
 
     def save_pretrained(self, path: str | Path) -> None:
         """Write model, tokenizer and options into a folder that `from_pretrained` reads."""
