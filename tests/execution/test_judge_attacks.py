@@ -24,7 +24,11 @@ TESTS = (
 )
 HONEST = f"def f(x):\n    return [None, {SECRET}, 3.5, [3, 1, 2], 0.25, 'five'][x]\n"
 
-CHANNEL = "import gc, sys, os\nme = next(o for o in gc.get_objects() if type(o).__name__ == 'Candidate')\n"
+CHANNEL = (
+    "import sys, os\nframe = sys._getframe()\n"
+    "while type(frame.f_locals.get('self')).__name__ != 'Candidate': frame = frame.f_back\n"
+    "me = frame.f_locals['self']\n"
+)
 
 # name -> (program, statuses it may get); none may pass, nor may any test of theirs be counted.
 ATTACKS: dict[str, tuple[str, set[str]]] = {

@@ -94,7 +94,11 @@ def test_printed_text_reaches_the_test_that_catches_it(run) -> None:
     )  # fmt: skip
 
 
-CHANNEL = "import gc\nme = next(o for o in gc.get_objects() if type(o).__name__ == 'Candidate')\n"
+CHANNEL = (
+    "import sys\nframe = sys._getframe()\n"
+    "while type(frame.f_locals.get('self')).__name__ != 'Candidate': frame = frame.f_back\n"
+    "me = frame.f_locals['self']\n"
+)
 
 ATTACKS = {
     "prints without being asked": CHANNEL + "def f(x):\n    me._reply(['printed', '2'])\n    return 0",

@@ -72,7 +72,7 @@ def command(bwrap: str, readable: Iterable[str]) -> list[str]:
         words += ["--dev-bind", f"/dev/{name}", f"/dev/{name}"]
     for name, target in _LINKS.items():
         words += ["--symlink", f"/proc/self/fd{target}", f"/dev/{name}"]
-    for path in ("/tmp", "/work", "/box"):
+    for path in ("/tmp", "/tmp/work", "/box"):
         words += ["--perms", "0755", "--dir", path]
     return [*words, "--remount-ro", "/", "--chdir", "/", "--"]
 
@@ -87,9 +87,10 @@ def interpreter_files() -> list[str]:
     base = {"base": sys.base_prefix, "platbase": sys.base_exec_prefix}
     stdlib = {os.path.realpath(sysconfig.get_path(name, vars=base)) for name in ("stdlib", "platstdlib")}
     libraries = sysconfig.get_config_var("LIBDIR") or ""
-    shared = os.path.join(libraries, sysconfig.get_config_var("LDLIBRARY") or "")
+    # The loader looks for this name; without it, it would take a library of the system's, of another version perhaps.
+    shared = os.path.join(libraries, sysconfig.get_config_var("INSTSONAME") or "")
     files = [interpreter(), *sorted(stdlib), str(Path(__file__).parent / "sandbox")]
-    return files + [shared] * (shared.endswith(".so") and os.path.isfile(shared))
+    return files + [shared] * (".so" in shared and os.path.isfile(shared))
 
 
 def interpreter() -> str:

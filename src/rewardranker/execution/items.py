@@ -30,7 +30,9 @@ class TaskTexts:
         self._known: OrderedDict[int, tuple[Task, languages.Language, str, str]] = OrderedDict()
 
     def frame(self, task: Task, sample: Sample) -> bytes:
-        """All of an item but its ticket: the end of a JSON object.
+        """All of an item but its ticket: the end of a JSON object, and on a line of its own the task.
+
+        A task is read once where its programs come together, so it stands apart.
 
         Raises:
             DataError: the task can't be judged: no tests, an unknown language, a sample of another task.
@@ -43,7 +45,9 @@ class TaskTexts:
         if language.code != "py":
             main = programs.main_class(language, f"{program}\n{task.tests}")
             program = programs.assemble(language, "", program, "").removesuffix("\n")
-        return f'"key":"{digest}","main":{json.dumps(main)},"program":{json.dumps(program)},"task":{text}}}'.encode()
+        functions = json.dumps(language.code == "py" and (bool(task.entry_point) or not task.inputs))
+        head = f'"key":"{digest}","functions":{functions},"main":{json.dumps(main)},"program":{json.dumps(program)}}}'
+        return f"{head}\n{text}".encode()
 
     def key(self, task: Task, sample: Sample) -> bytes:
         """Digest of all that a verdict depends on: program, tests, limits, language and toolchain.

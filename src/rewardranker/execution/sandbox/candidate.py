@@ -16,6 +16,7 @@ Messages: `[nonce, operation, ...]` comes in, one of these goes out:
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import linecache
@@ -128,7 +129,7 @@ class Candidate:
     def _resolve(self, tagged: dict[str, Any]) -> Any:
         if "path" in tagged:
             module, name = tagged["path"]
-            return getattr(sys.modules[module], name)
+            return getattr(importlib.import_module(module), name)
         if "callback" in tagged:
             return self._callback(tagged["ref"])
         return self._objects[tagged["ref"]]
@@ -241,7 +242,7 @@ def execute(fd: int, argv: list[str], environment: dict[str, str], as_child: boo
             namespace: it ignores signals that end others, `abort` among them, and would end otherwise than elsewhere.
     """
     write_frame(fd, READY)
-    pid = os.fork() if as_child else 0
+    pid = process.fork() if as_child else 0
     if pid == 0:
         try:
             os.execve(argv[0], argv, environment)

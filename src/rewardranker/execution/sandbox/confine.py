@@ -8,15 +8,16 @@ ones.
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import math
 import os
 import resource
 import sys
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import landlock, namespaces, process, seccomp
+from .process import Step
 
 THREADS = 32
 _FILES = 64
@@ -28,8 +29,7 @@ TEMPORARY_BYTES = 2 * _TMP_BYTES
 """/tmp and /dev/shm together."""
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(NamedTuple):
     """A command line for a candidate, and the limits that are not the same for all candidates."""
 
     argv: list[str]
@@ -50,7 +50,11 @@ class Command:
 
 
 class Confinement:
-    """Takes rights away from a process just forked from the zygote."""
+    """Takes rights away from a process just forked from the zygote.
+
+    What can be made ready is made in the zygote, once: every page that a candidate writes to on its way has to be
+    copied for it, and that is most of what it costs.
+    """
 
     def __init__(self, options: dict[str, Any], uid: int | None, connection: int) -> None:
         self._options = options
@@ -71,6 +75,11 @@ class Confinement:
         if self._level != "rlimits":
             private = self._level == "namespaces"
             self._filter = seccomp.make_filter(unix_sockets=False, sysv_ipc=private)
+        if self._level == "namespaces":
+            namespaces.call_once()
+        for which in (resource.RLIMIT_CORE, resource.RLIMIT_MEMLOCK, resource.RLIMIT_MSGQUEUE):
+            process.lower_limit(which, 0)  # candidates inherit these
+        self._usual = self._after_descriptors(None, "/tmp", None) if self._level == "namespaces" else None
 
     def _shares_task_count(self) -> bool:
         """Whether RLIMIT_NPROC counts processes that are none of this zygote's."""
@@ -78,55 +87,78 @@ class Confinement:
             return False
         return not (self._level == "namespaces" and self._uid is None and process.counts_tasks_by_namespace())
 
-    def apply(self, fds: list[int], parent: int, folder: str | None, temporary: str, command: Command | None) -> None:
-        """Become a process that can do no harm; the channel becomes descriptor 3.
+    def steps(self, fds: list[int], folder: str | None, temporary: str, command: Command | None) -> list[Step]:
+        """All that makes the next forked process one that can do no harm, for `take`; the channel becomes descriptor 3.
 
         Args:
             fds: channel, and standard input, output, error if it has them.
             folder: where it works, writable if the command says so; None: in the temporary one.
             temporary: a writable folder of its own.
         """
-        os.setsid()
-        _take_descriptors(fds, self._null)
+        channel, *standard = fds
+        steps: list[Step] = [("setsid", os.setsid, ())]
+        steps += [("dup2", os.dup2, (fd, number)) for number, fd in enumerate(standard or [self._null] * 3)]
+        steps.append(("dup2", os.dup2, (channel, 3, False)))
+        if self._usual is not None and command is None:
+            return steps + self._usual
+        return steps + self._after_descriptors(folder, temporary, command)
+
+    def _after_descriptors(self, folder: str | None, temporary: str, command: Command | None) -> list[Step]:
+        steps: list[Step] = []
         if self._level == "namespaces":
-            namespaces.enter(folder, command is not None and command.writable, _TMP_BYTES)
-            os.chdir(temporary if folder is None else namespaces.BOX)
+            steps += namespaces.entering(folder, command is not None and command.writable, _TMP_BYTES)
+            steps.append(("chdir", os.chdir, (temporary if folder is None else namespaces.BOX,)))
         else:
-            os.chdir(folder or temporary)
-            os.environ["TMPDIR"] = temporary
-        self._limit(command)
+            steps.append(("chdir", os.chdir, (folder or temporary,)))
+            steps.append(("environment", os.environ.__setitem__, ("TMPDIR", temporary)))
+        steps += process.limiting(self._limits(command))
         if self._uid is not None:
-            process.drop_user(self._uid)
-        process.forbid_new_privileges()
+            steps += process.dropping_user(self._uid)
+        steps.append(("no new privileges", process.forbid_new_privileges, ()))
         if self._level == "namespaces":
-            namespaces.drop_capabilities()
+            steps.append(namespaces.DROPPING_CAPABILITIES)
         else:
-            process.die_with_parent(parent)
+            steps.append(("parent-death signal", process.die_with_parent, (os.getpid(),)))
         if self._rules is not None:
             read_only, read_write = ["/proc/self"], [temporary]
             if command is not None and folder is not None:
                 (read_write if command.writable else read_only).append(folder)
-            self._rules.restrict(read_only, read_write)
-        _close_other_descriptors()
+            steps.append(("Landlock", self._rules.restrict, (read_only, read_write)))
+        # All descriptors but the channel and the standard ones; the library's folder stays.
+        steps.append(("close", os.closerange, (4, _LIBRARY)))
+        steps.append(("close", os.closerange, (_LIBRARY + 1, _LAST_DESCRIPTOR)))
         if self._filter is not None:
-            self._filter.install()
+            steps += self._filter.installing()
+        return steps
 
-    def _limit(self, command: Command | None) -> None:
+    def _limits(self, command: Command | None) -> dict[int, tuple[int, int]]:
+        """Soft and hard limits by resource, beside those that the zygote has itself."""
         options = self._options
         cpu = math.ceil(command.cpu_seconds if command else options["timeout"])
-        lower = process.lower_limit
-        lower(resource.RLIMIT_CORE, 0)
-        lower(resource.RLIMIT_CPU, cpu + 1, cpu + 2)
-        lower(resource.RLIMIT_MEMLOCK, 0)
-        lower(resource.RLIMIT_MSGQUEUE, 0)
-        lower(resource.RLIMIT_FSIZE, command.file_bytes if command else options["output_bytes"])
-        lower(resource.RLIMIT_NOFILE, command.files if command else _FILES)
-        lower(resource.RLIMIT_NPROC, self._others + (command.processes if command else THREADS))
+        limits = {
+            resource.RLIMIT_CPU: (cpu + 1, cpu + 2),
+            resource.RLIMIT_FSIZE: (command.file_bytes if command else options["output_bytes"],) * 2,
+            resource.RLIMIT_NOFILE: (command.files if command else _FILES,) * 2,
+            resource.RLIMIT_NPROC: (self._others + (command.processes if command else THREADS),) * 2,
+        }
         space = command.address_space if command else self.space
         if space is not None:
-            lower(resource.RLIMIT_AS, space)
+            limits[resource.RLIMIT_AS] = (space, space)
         if command and command.data is not None:
-            lower(resource.RLIMIT_DATA, command.data)
+            limits[resource.RLIMIT_DATA] = (command.data, command.data)
+        return limits
+
+
+def take(steps: list[Step]) -> None:
+    """In the forked process: all of them.
+
+    Raises:
+        OSError: one failed.
+    """
+    for what, function, arguments in steps:
+        if function(*arguments) == -1:
+            number = ctypes.get_errno()
+            raise OSError(number, f"{what}: {os.strerror(number)}")
 
 
 def confine_tester(level: str, readable: list[str], uid: int | None, parent: int) -> None:
@@ -146,21 +178,6 @@ def confine_tester(level: str, readable: list[str], uid: int | None, parent: int
         rules.restrict(read_only=["/proc/self"])
     if level != "rlimits":
         seccomp.make_filter(unix_sockets=False).install()
-
-
-def _take_descriptors(fds: list[int], null: int) -> None:
-    """Make them 0, 1, 2 and the channel 3."""
-    channel, *standard = fds
-    for number, fd in enumerate(standard or [null] * 3):
-        os.dup2(fd, number)
-    os.dup2(channel, 3)
-    fcntl.fcntl(3, fcntl.F_SETFD, fcntl.FD_CLOEXEC)
-
-
-def _close_other_descriptors() -> None:
-    """All but the channel and the standard ones; the library's folder stays."""
-    os.closerange(4, _LIBRARY)
-    os.closerange(_LIBRARY + 1, _LAST_DESCRIPTOR)
 
 
 def _reach_library_by_descriptor() -> None:

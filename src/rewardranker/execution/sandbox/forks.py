@@ -6,7 +6,6 @@ import json
 import os
 import socket
 import subprocess
-from dataclasses import asdict
 from typing import Any
 
 from . import cgroups, process
@@ -45,7 +44,7 @@ class ZygoteProcess:
         self._limit(self._memory, THREADS)
         self._process = subprocess.Popen(
             [*options["start_zygote"], "zygote", str(theirs.fileno()), json.dumps(own)],
-            env=dict(os.environ),
+            env={**os.environ, "LD_BIND_NOW": "1"},  # else every candidate looks symbols up anew
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -79,7 +78,7 @@ class ZygoteProcess:
             Fault: the zygote is gone.
         """
         self._limit(command.data or command.address_space or self._memory, command.processes)
-        return Run(self._fork(b"X", fds, asdict(command)), command.cpu_seconds)
+        return Run(self._fork(b"X", fds, command._asdict()), command.cpu_seconds)
 
     def end(self, run: Run, gone: bool = False) -> None:
         """Kill the candidate and all it left; its usage is then in `run`.

@@ -24,7 +24,6 @@ import errno
 import os
 import struct
 from collections.abc import Iterable
-from pathlib import Path
 
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR, _REMOVE_DIR, _REMOVE_FILE = (1 << bit for bit in range(6))
 _MAKE_CHAR, _MAKE_DIR, _MAKE_REG, _MAKE_SOCK, _MAKE_FIFO, _MAKE_BLOCK, _MAKE_SYM = (1 << bit for bit in range(6, 13))
@@ -87,9 +86,9 @@ class Ruleset:
 
     def __init__(
         self,
-        read_only: Iterable[str | Path] = (),
-        read_write: Iterable[str | Path] = (),
-        devices: Iterable[str | Path] = DEVICES,
+        read_only: Iterable[str | os.PathLike[str]] = (),
+        read_write: Iterable[str | os.PathLike[str]] = (),
+        devices: Iterable[str | os.PathLike[str]] = DEVICES,
         version: int | None = None,
     ) -> None:
         self._rules: list[tuple[int, bytes]] = []
@@ -102,14 +101,16 @@ class Ruleset:
         for paths, rights in ((read_only, _READ), (read_write, _READ_WRITE), (devices, _DEVICE)):
             self._rules += (self._rule(path, rights) for path in paths)
 
-    def _rule(self, path: str | Path, rights: int) -> tuple[int, bytes]:
+    def _rule(self, path: str | os.PathLike[str], rights: int) -> tuple[int, bytes]:
         """A descriptor that holds the path, and the kernel's `struct landlock_path_beneath_attr`."""
         fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
         if not os.path.isdir(path):
             rights &= _OF_A_FILE
         return fd, struct.pack("=Qi", rights & self._handled, fd)
 
-    def restrict(self, read_only: Iterable[str | Path] = (), read_write: Iterable[str | Path] = ()) -> None:
+    def restrict(
+        self, read_only: Iterable[str | os.PathLike[str]] = (), read_write: Iterable[str | os.PathLike[str]] = ()
+    ) -> None:
         """Hold the calling thread, and all that it starts from now on, to these rules for good; sets no_new_privs.
 
         The rules of a process that was restricted before hold on: a file is open where both allow it. Afterwards the

@@ -12,19 +12,24 @@ from __future__ import annotations
 import ctypes
 import os
 
+from . import process
+from .process import Step
+
 _CLONE_NEWNS, _CLONE_NEWIPC, _CLONE_NEWPID = 0x00020000, 0x08000000, 0x20000000
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT, _MS_BIND = 1, 2, 4, 8, 32, 4096
 _MNT_DETACH = 2
 _CAPABILITY_VERSION_3 = 0x20080522
 _PR_CAPBSET_DROP = 24
 
-WORK = "/work"
-"""Where the zygote keeps programs of other languages between compiling and running; no candidate sees it."""
+WORK = "/tmp/work"
+"""Where the zygote keeps programs of other languages between compiling and running; under the
+/tmp that candidates get, so that none sees it."""
 BOX = "/box"
 """Where a candidate sees its own program's folder."""
 _TMP = b"size=%d,nr_inodes=8192,mode=1777"
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc.mount.argtypes = (*[ctypes.c_char_p] * 3, ctypes.c_ulong, ctypes.c_char_p)
 
 
 def _check(result: int, what: str) -> None:
@@ -34,7 +39,7 @@ def _check(result: int, what: str) -> None:
 
 
 def _mount(source: str, target: str, kind: str, flags: int, data: bytes = b"") -> None:
-    result = _libc.mount(source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), data or None)
+    result = _libc.mount(source.encode(), target.encode(), kind.encode(), flags, data or None)
     _check(result, f"mount {kind or source} on {target}")
 
 
@@ -58,18 +63,14 @@ class ProcessNamespaces:
     """Makes processes that are the first of a process id namespace of their own."""
 
     def __init__(self) -> None:
-        # The first call of a C function costs every child that makes it some 50 us. So it is made here, without effect.
-        _libc.capget(ctypes.byref(_SELF), ctypes.byref((_CapabilityData * 2)()))
-        _libc.capset(None, None)
-        _libc.umount2(b"", 0)
         self._own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
 
     def fork(self) -> int:
-        """`os.fork`, the child being process 1 of a new namespace."""
+        """`process.fork`, the child being process 1 of a new namespace."""
         _check(_libc.unshare(_CLONE_NEWPID), "unshare process ids")
         pid = -1
         try:
-            pid = os.fork()
+            pid = process.fork()
         finally:
             if pid != 0:
                 _check(_libc.setns(self._own, _CLONE_NEWPID), "return to the own process namespace")
@@ -86,24 +87,35 @@ def unmount_folder(path: str) -> None:
     _unmount(path)
 
 
-def enter(folder: str | None, writable: bool, tmp_bytes: int) -> None:
-    """Give the calling process mounts and System V objects of its own.
+def entering(folder: str | None, writable: bool, tmp_bytes: int) -> list[Step]:
+    """The system calls that give a process mounts and System V objects of its own.
 
     Args:
         folder: shown at `BOX`; None: nothing is.
         tmp_bytes: capacity of /tmp and of /dev/shm.
     """
-    _check(_libc.unshare(_CLONE_NEWNS | _CLONE_NEWIPC), "unshare mounts")
+    quiet = _MS_NOSUID | _MS_NODEV
+    steps: list[Step] = []
+    steps.append(("unshare mounts", _libc.unshare, (_CLONE_NEWNS | _CLONE_NEWIPC,)))
     if folder is not None:
-        _mount(folder, BOX, "", _MS_BIND)
+        steps.append(("bind folder", _libc.mount, (folder.encode(), BOX.encode(), b"", _MS_BIND, None)))
         if not writable:
-            _mount("", BOX, "", _MS_BIND | _MS_REMOUNT | _MS_RDONLY | _MS_NOSUID | _MS_NODEV)
-    _unmount(WORK)
-    for place in ("/tmp", "/dev/shm"):
-        _mount("tmpfs", place, "tmpfs", _MS_NOSUID | _MS_NODEV, _TMP % tmp_bytes)
-    _mount("proc", "/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+            flags = _MS_BIND | _MS_REMOUNT | _MS_RDONLY | quiet
+            steps.append(("close folder", _libc.mount, (b"", BOX.encode(), b"", flags, None)))
+    # The first of these also hides `WORK`, for good: unmounting takes a capability.
+    for place in (b"/tmp", b"/dev/shm"):
+        steps.append(("mount tmpfs", _libc.mount, (b"tmpfs", place, b"tmpfs", quiet, _TMP % tmp_bytes)))
+    steps.append(("mount proc", _libc.mount, (b"proc", b"/proc", b"proc", quiet | _MS_NOEXEC, None)))
+    return steps
 
 
-def drop_capabilities() -> None:
-    """Give up all capabilities for good; with `no_new_privs` no program run later gets one back."""
-    _check(_libc.capset(ctypes.byref(_SELF), ctypes.byref(_NONE)), "drop capabilities")
+DROPPING_CAPABILITIES = ("drop capabilities", _libc.capset, (ctypes.byref(_SELF), ctypes.byref(_NONE)))
+"""Gives up all capabilities for good; with `no_new_privs` no program run later gets one back."""
+
+
+def call_once() -> None:
+    """The first call of a C function costs every child that makes it some 50 us. So it is made here, without effect."""
+    _libc.capget(ctypes.byref(_SELF), ctypes.byref((_CapabilityData * 2)()))
+    _libc.capset(None, None)
+    _libc.unshare(0)
+    _libc.mount(None, None, None, 0, None)

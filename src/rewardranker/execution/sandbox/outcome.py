@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import time
@@ -15,6 +16,7 @@ from .candidate import NO_MEMORY
 _DETAIL = 500
 _WALL_MARGIN = 1.0
 """Wall-clock seconds beyond the CPU limit."""
+_UNWATCHED_SECONDS = 0.02
 _ALONE_SECONDS = 0.05
 _MOST_PATIENCE = 8
 """On a loaded machine the wall limit is stretched by the time spent waiting for a processor, at most so many times."""
@@ -39,7 +41,6 @@ class Run:
 
     def __init__(self, pidfd: int, timeout: float) -> None:
         self.pidfd = pidfd
-        self.pid = process.pid_of(pidfd)
         self.timeout = timeout
         self.start = time.monotonic()
         self.seconds = self.cpu = self.peak_mb = 0.0
@@ -49,13 +50,20 @@ class Run:
         """Whether the kernel killed it because its control group was full."""
         self._delays: dict[int, float] = {}
 
+    @functools.cached_property
+    def pid(self) -> int:
+        """Its process id, looked up when it is first needed: most programs end before."""
+        return process.pid_of(self.pidfd)
+
     def remaining(self) -> float:
         """Seconds until it must be looked at again; 0 or less when its time is over."""
         elapsed = time.monotonic() - self.start
+        if elapsed < _UNWATCHED_SECONDS <= self.timeout:
+            return _UNWATCHED_SECONDS  # most have ended by then
         try:
             # Processes that it started count too, but few start any, and fewer soon.
             cpu_seconds = process.cpu_seconds if elapsed < _ALONE_SECONDS else process.tree_cpu_seconds
-            cpu = self.timeout - cpu_seconds(self.pid)
+            cpu = self.timeout - (cpu_seconds(self.pid) if self.pid > 0 else 0.0)
         except OSError:
             cpu = self.timeout
         limit = self.timeout + _WALL_MARGIN

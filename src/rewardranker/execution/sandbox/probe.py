@@ -54,7 +54,7 @@ def user_namespace() -> bool:
 def environment_of_first_process() -> bool:
     with open("/proc/1/environ", "rb") as file:
         names = {entry.split(b"=")[0] for entry in file.read().split(b"\0") if entry}
-    return not names <= {b"PYTHONHASHSEED", b"LC_CTYPE", b"PWD"}
+    return not names <= {b"PYTHONHASHSEED", b"LC_CTYPE", b"PWD", b"LD_BIND_NOW"}
 
 
 attempt("reads a file of the user's", lambda: open(wanted["secret"]).close())

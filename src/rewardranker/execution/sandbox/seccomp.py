@@ -26,7 +26,8 @@ import stat
 import struct
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+from .process import Step
 
 _AUDIT_ARCH = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _COLUMN = {"x86_64": 0, "aarch64": 1}
@@ -111,7 +112,6 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
 
 
-@dataclass(frozen=True)
 class Filter:
     """A filter ready to be installed, any number of times.
 
@@ -119,18 +119,14 @@ class Filter:
         program: the instructions as the kernel (and `bwrap --seccomp`) reads them.
     """
 
-    program: bytes
-    _call: int
-    _pointer: _Program = field(init=False, repr=False, compare=False)
-    _memory: ctypes.Array[ctypes.c_char] = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
+    def __init__(self, program: bytes, call: int) -> None:
         # The first call of a C function costs 40 us, in every child that makes it. So it is made here, without effect.
         _libc.prctl(_PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
-        _libc.syscall(self._call, _GET_ACTION_AVAIL, 0, None)
-        memory = ctypes.create_string_buffer(self.program, len(self.program))
-        object.__setattr__(self, "_memory", memory)
-        object.__setattr__(self, "_pointer", _Program(len(self.program) // 8, ctypes.addressof(memory)))
+        _libc.syscall(call, _GET_ACTION_AVAIL, 0, None)
+        self.program = program
+        self._call = call
+        self._memory = ctypes.create_string_buffer(program, len(program))
+        self._pointer = _Program(len(program) // 8, ctypes.addressof(self._memory))
 
     def install(self) -> None:
         """Filter the calling thread, and all that it starts from now on, for good; sets no_new_privs as well.
@@ -138,13 +134,20 @@ class Filter:
         Raises:
             OSError: the kernel refused (built without seccomp filters, or another filter forbids it).
         """
-        if _libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
-            raise OSError(ctypes.get_errno(), "no_new_privs was refused")
+        for what, function, arguments in self.installing():
+            if function(*arguments) != 0:
+                code = ctypes.get_errno()
+                raise OSError(code, f"the kernel refused {what}: {os.strerror(code)}")
+
+    def installing(self) -> list[Step]:
+        """The system calls of `install`: what each is called, the C function and its arguments."""
         # Without SPEC_ALLOW, kernels before 5.16 turn store bypass off for the candidate and slow it by a tenth or
         # more. It guards secrets that lie in the candidate's own memory, of which there are none.
-        if _libc.syscall(self._call, _SET_MODE_FILTER, _SPEC_ALLOW, ctypes.byref(self._pointer)) != 0:
-            code = ctypes.get_errno()
-            raise OSError(code, f"the kernel refused the seccomp filter: {os.strerror(code)}")
+        arguments = (self._call, _SET_MODE_FILTER, _SPEC_ALLOW, ctypes.byref(self._pointer))
+        return [
+            ("no_new_privs", _libc.prctl, (_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)),
+            ("the seccomp filter", _libc.syscall, arguments),
+        ]
 
 
 def make_filter(

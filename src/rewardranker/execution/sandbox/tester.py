@@ -66,10 +66,11 @@ def serve(connection: socket.socket, limit: int) -> None:
         command, fds, _, _ = socket.recv_fds(connection, 1, 1)
         if not command:
             return
-        item = json.loads(reader.read())
+        head, _, task = reader.read().partition(b"\n")
+        item = json.loads(head)
         report: dict[str, Any]
         try:
-            plan = plans.pop(item["key"], None) or make_plan(item["task"])
+            plan = plans.pop(item["key"], None) or make_plan(json.loads(task))
             plans[item["key"]] = plan
             report = {"outcome": run_tests(plan, item["program"], fds[0], limit)}
         except BadTests as error:

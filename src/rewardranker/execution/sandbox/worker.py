@@ -3,8 +3,9 @@
 It decides time limits, watches that tester and zygote live, and turns how a candidate ended into a status. A failure
 of its own parts is reported as a fault and ends it: the judge then starts a fresh worker.
 
-Frames on its socket, JSON: in `{"ticket", "program", "task": {...}}`; out `{"ticket", "verdict": {...}}`,
-`{"ticket", "bad_tests": text}` or `{"ticket", "fault": text}`; first of all `{"hello": {...}}`.
+Frames on its socket, JSON: in `{"ticket", "program", ...}` and on a line of its own the task; out
+`{"ticket", "verdict": {...}}`, `{"ticket", "bad_tests": text}` or `{"ticket", "fault": text}`; first of all
+`{"hello": {...}}`.
 """
 
 from __future__ import annotations
@@ -74,9 +75,11 @@ class Worker:
         try:
             write_frame(fd, json.dumps({"hello": self.zygote.hello}).encode())
             while True:
-                item = json.loads(reader.read())
+                frame = reader.read()
+                head, _, task = frame.partition(b"\n")
+                item = json.loads(head)
                 try:
-                    reply = self._judge(item)
+                    reply = self._judge(item, frame, task)
                 except BadTests as error:
                     reply = {"bad_tests": str(error)}
                 write_frame(fd, json.dumps({"ticket": item["ticket"], **reply}).encode())
@@ -99,15 +102,15 @@ class Worker:
         with contextlib.suppress(OSError):
             os.rmdir(os.path.dirname(folder))
 
-    def _judge(self, item: dict[str, Any]) -> dict[str, Any]:
-        task = item["task"]
+    def _judge(self, item: dict[str, Any], frame: bytes, task_text: bytes) -> dict[str, Any]:
+        if item["functions"]:
+            return {"verdict": self._judge_functions(frame, task_text)}
+        task = item["task"] = json.loads(task_text)
         if task["toolchain"] is not None:
             return {"verdict": command.judge_program(self, item)}
-        if task["inputs"]:
-            printed: list[str] | None = [] if item.get("keep_output") else None
-            fields = stdio.judge_whole_program(self, item["program"], task, printed)
-            return {"verdict": fields} if printed is None else {"verdict": fields, "output": "".join(printed)}
-        return {"verdict": self._judge_functions(item)}
+        printed: list[str] | None = [] if item.get("keep_output") else None
+        fields = stdio.judge_whole_program(self, item["program"], task, printed)
+        return {"verdict": fields} if printed is None else {"verdict": fields, "output": "".join(printed)}
 
     # --- candidates ---------------------------------------------------------------------------------------------
 
@@ -121,13 +124,13 @@ class Worker:
 
     # --- function tests -----------------------------------------------------------------------------------------
 
-    def _judge_functions(self, item: dict[str, Any]) -> dict[str, Any]:
+    def _judge_functions(self, frame: bytes, task_text: bytes) -> dict[str, Any]:
         tests = self._tester or self._start_tester()
         self._tester = None
         ours, theirs = socket.socketpair()
         run = self.zygote.fork(False, [theirs.detach()])
         with ours:
-            tests.begin(item, ours.fileno())
+            tests.begin(frame, ours.fileno())
         report = self._report(tests, run.remaining)
         timed_out = report is None
         if timed_out:
@@ -137,7 +140,7 @@ class Worker:
             report = self._report(tests, lambda: end - time.monotonic())
             if report is None:
                 tests.stop()
-                report = {"outcome": ["timeout", "", 0, make_plan(item["task"]).total, False, ""]}
+                report = {"outcome": ["timeout", "", 0, make_plan(json.loads(task_text)).total, False, ""]}
         assert report is not None
         if "fault" in report:
             raise Fault(report["fault"])
@@ -198,7 +201,7 @@ class TesterProcess:
         self.status = 0
         self._pid = pid
 
-    def begin(self, item: dict[str, Any], channel: int) -> None:
+    def begin(self, frame: bytes, channel: int) -> None:
         """Hand over a program, its tests, and the channel to its candidate.
 
         Raises:
@@ -207,7 +210,7 @@ class TesterProcess:
         self.served += 1
         try:
             socket.send_fds(self.connection, [b"T"], [channel])
-            write_frame(self.connection.fileno(), json.dumps(item).encode())
+            write_frame(self.connection.fileno(), frame)
         except (OSError, Gone) as error:
             self.stop()
             raise Fault(f"the tester died (wait status {self.status}, {type(error).__name__})") from None

@@ -20,22 +20,19 @@ import gc
 import json
 import os
 import random
-import shutil
 import signal
 import socket
 import struct
-import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
-from . import candidate, namespaces, process
-from .confine import Command, Confinement
+from . import candidate, namespaces, process, warming
+from .confine import Command, Confinement, take
 from .wire import FrameReader
 
 COMMON_MODULES = """
-    abc array bisect cmath collections collections.abc contextlib copy dataclasses datetime decimal enum fractions
+    abc array bisect cmath collections collections.abc contextlib copy datetime decimal enum fractions
     functools heapq io itertools json math numbers operator os random re statistics string struct sys textwrap time
     traceback types typing
 """.split()  # noqa: SIM905 - lines to read instead of a column
@@ -52,10 +49,11 @@ class Zygote:
         self._options = options
         self._frames = FrameReader(connection.fileno(), 1 << 24)
         self._uid = process.usable_uid(options["worker"])
-        self._folders = Path(options["folder"])
+        self._folders: str = options["folder"]
         self._count = 0
         process.adopt_orphans()
         self._confinement = Confinement(options, self._uid, connection.fileno())
+        self._candidate = candidate.Candidate(3, options["output_bytes"])
         self._namespaces: namespaces.ProcessNamespaces | None = None
         if options["level"] == "namespaces":
             self._namespaces = namespaces.ProcessNamespaces()
@@ -69,8 +67,10 @@ class Zygote:
         """Work until the worker is gone; then leave nothing behind."""
         hello = {"uid": self._uid, "space": self._confinement.space, "level": self._options["level"]}
         self._connection.sendall(json.dumps(hello).encode() + b"\n")
+        random.seed(0)  # for all candidates: `process.fork` leaves the generator as it is
         gc.collect()
         gc.freeze()
+        is_warm = False
         pid = 0
         try:
             while True:
@@ -87,6 +87,9 @@ class Zygote:
                     self._remove_box(frame)
                     self._connection.sendall(FORKED.pack(frame))
                 else:
+                    if command == b"F" and not is_warm:
+                        warming.warm_up(self._options["output_bytes"])
+                        is_warm = True
                     pid = self._fork(command, fds, frame)
                     pidfd = os.pidfd_open(pid)
                     socket.send_fds(self._connection, [FORKED.pack(pid)], [pidfd])
@@ -103,14 +106,13 @@ class Zygote:
     def _fork(self, kind: bytes, fds: list[int], frame: dict[str, Any] | None) -> int:
         command = Command(**frame) if frame is not None else None
         folder, temporary = self._folders_for(command)
-        parent = os.getpid()
-        pid = self._namespaces.fork() if self._namespaces else os.fork()
+        steps = self._confinement.steps(fds, folder, temporary, command)
+        pid = self._namespaces.fork() if self._namespaces else process.fork()
         if pid:
             return pid
         try:
-            random.seed(0)
             try:
-                self._confinement.apply(fds, parent, folder, temporary, command)
+                take(steps)
             except Exception as error:
                 candidate.say_why_not(3, error)
             if command is not None:
@@ -118,7 +120,7 @@ class Zygote:
                 candidate.execute(3, command.argv, environment, as_child=self._namespaces is not None)
             elif kind == b"W":
                 candidate.run_whole_program(3)
-            candidate.Candidate(3, self._options["output_bytes"]).serve()
+            self._candidate.serve()
         except MemoryError:
             os._exit(candidate.NO_MEMORY)
         except BaseException:
@@ -127,7 +129,7 @@ class Zygote:
 
     def _folders_for(self, command: Command | None) -> tuple[str | None, str]:
         """The folder that the candidate works in, None where that is the temporary one, and the temporary one."""
-        box = str(self._box(command.box)) if command is not None and command.box is not None else None
+        box = self._box(command.box) if command is not None and command.box is not None else None
         if self._namespaces:
             return box, "/tmp"
         self._count += 1
@@ -135,12 +137,12 @@ class Zygote:
 
     def _new_folder(self, number: int) -> str:
         folder = self._box(number)
-        folder.mkdir(mode=0o700)
+        os.mkdir(folder, 0o700)
         if self._namespaces:
-            namespaces.mount_folder(str(folder), _BOX_BYTES)
+            namespaces.mount_folder(folder, _BOX_BYTES)
         if self._uid is not None:
             os.chown(folder, self._uid, self._uid)
-        return str(folder)
+        return folder
 
     def _kill(self, pid: int, patience: float) -> tuple[int, float, float, int, bool]:
         end = time.monotonic() + patience
@@ -166,14 +168,14 @@ class Zygote:
                 peak = max(peak, usage.ru_maxrss)
                 left += 1
         folder = self._box(self._count)
-        if folder.exists():
+        if os.path.exists(folder):
             _remove(folder)
         return status, cpu, peak * 1024.0, left, alive
 
     # --- programs of other languages ----------------------------------------------------------------------------
 
-    def _box(self, number: int) -> Path:
-        return (Path(namespaces.WORK) if self._namespaces else self._folders) / str(number)
+    def _box(self, number: int) -> str:
+        return os.path.join(namespaces.WORK if self._namespaces else self._folders, str(number))
 
     def _make_box(self, names: list[str], fds: list[int]) -> int:
         self._count += 1
@@ -191,24 +193,27 @@ class Zygote:
     def _remove_box(self, number: int) -> None:
         folder = self._box(number)
         if self._namespaces:
-            namespaces.unmount_folder(str(folder))
-            folder.rmdir()
+            namespaces.unmount_folder(folder)
+            os.rmdir(folder)
         else:
             _remove(folder)
 
 
-def _remove(folder: Path) -> None:
+def _remove(folder: str) -> None:
     """Remove a folder whatever a program has done to it: closed it, or nested it deeper than Python can walk."""
     try:
-        folder.rmdir()
+        os.rmdir(folder)
         return
     except OSError:
         pass
+    import shutil
+    import subprocess
+
     try:
         shutil.rmtree(folder)
     except (OSError, RecursionError):
-        subprocess.run(["/bin/chmod", "-R", "u+rwX", str(folder)], check=False, capture_output=True)
-        subprocess.run(["/bin/rm", "-rf", str(folder)], check=True, capture_output=True)
+        subprocess.run(["/bin/chmod", "-R", "u+rwX", folder], check=False, capture_output=True)
+        subprocess.run(["/bin/rm", "-rf", folder], check=True, capture_output=True)
 
 
 def _is_alive(pid: int) -> bool:
@@ -221,6 +226,7 @@ def main() -> None:
         __import__(name)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.umask(0o077)
-    os.environ.pop("PWD", None)  # bubblewrap sets it
+    for name in ("PWD", "LD_BIND_NOW"):  # bubblewrap's, and the worker's for this process
+        os.environ.pop(name, None)
     connection = socket.socket(fileno=int(sys.argv[1]))
     Zygote(connection, json.loads(sys.argv[2])).serve()

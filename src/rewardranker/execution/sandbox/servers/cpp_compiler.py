@@ -128,7 +128,8 @@ class Compiler:
 
 
 def nameless_file() -> int:
-    """An empty file that only its descriptor leads to, in memory; in /tmp where memory files are denied.
+    """An empty file that only its descriptor leads to, in memory; in the temporary folder where memory files are
+    denied.
 
     Raises:
         OSError: neither is to be had.
@@ -136,7 +137,7 @@ def nameless_file() -> int:
     try:
         return os.memfd_create("file")
     except OSError:
-        return os.open("/tmp", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC)
+        return os.open(os.environ.get("TMPDIR", "/tmp"), os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC)
 
 
 def spawn(command: list[str], environment: dict[str, str], descriptors: dict[int, int]) -> int:

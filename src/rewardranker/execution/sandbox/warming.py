@@ -1,0 +1,70 @@
+"""Work done once in the zygote so that it isn't done in every candidate.
+
+What Python does when code runs for the first times (specialising instructions, filling caches of attributes, binding
+symbols of libraries) writes to pages that a forked process must then copy, one page fault each. A few rounds over a
+program that holds nothing but everyday Python, through the very code that serves real ones, leave those pages as they
+will stay.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import linecache
+import socket
+import sys
+from typing import Any
+
+from .candidate import FILENAME, Candidate
+from .wire import Codec, Gone, write_frame
+
+_ROUNDS = 16
+"""Python 3.11 specialises a function at its eighth call and caches what it sees in the ones after."""
+_PROGRAM = '''
+from typing import List, Dict, Optional, Tuple
+import math
+
+def f(numbers: List[int], text: str = "a b", *rest, **more) -> Optional[bool]:
+    """What programs are made of."""
+    total, seen = 0, {}
+    for i, number in enumerate(numbers):
+        if number % 2 == 0 and number > 1 or not number:
+            total += number * i
+        elif number in seen:
+            seen[number] -= 1
+        else:
+            seen[number] = abs(number) // 2
+    while total > 100:
+        total = int(total / 2)
+    words = [word.lower() for word in text.split(" ") if len(word) > 0]
+    pairs = sorted(((k, v) for k, v in seen.items()), key=lambda pair: pair[1], reverse=True)
+    def inner(n):
+        return n if n < 2 else inner(n - 1) + n
+    try:
+        total += inner(3) + max(numbers) - min(numbers) + sum(map(int, numbers)) + math.floor(1.5)
+    except ValueError:
+        return None
+    text = "".join(reversed(words)) + str(total) + text[1:] + f"{total}"
+    return text, pairs, all(x >= 0 for x in numbers), set(words)
+'''
+
+
+def warm_up(limit: int) -> None:
+    """Serve the program in this process, as a candidate would."""
+    codec = Codec(lambda value: {}, lambda tagged: None)
+    function = {"ref": 0}
+    questions: list[list[Any]] = [["0", "load", "", _PROGRAM, ["f"]]]
+    questions += [["1", "call", function, codec.plain([[1, 2, 3, 4, 5], "A b"]), codec.plain({}), False]] * 2
+    questions += [["1", "call", function, codec.plain([[1.5, 2, 250, 4, 5]]), codec.plain({}), False]]
+    questions += [["1", "call", function, codec.plain([[]]), codec.plain({}), False]]
+    for _ in range(_ROUNDS):
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            for question in questions:
+                write_frame(ours.fileno(), codec.dumps(question))
+            ours.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(Gone):
+                Candidate(theirs.fileno(), limit).serve()
+    del sys.modules["program"], linecache.cache[FILENAME]
+    gc.collect()
+    gc.freeze()
