@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -29,6 +30,15 @@ def tiny_ranker(max_length: int = 64, **settings: Any) -> RewardRanker:
     return RewardRanker(model, tokenizer, RewardSettings(max_length=max_length, **settings))
 
 
+@functools.cache
+def _unread_model() -> tuple[Any, Any]:
+    """A model that only says how long its rows may be, and its tokenizer; made once."""
+    tokenizer = byte_tokenizer()
+    model = from_causal_lm(tiny_causal_lm(), tokenizer, seed=0)
+    model.config.max_position_embeddings = 1 << 20
+    return model, tokenizer
+
+
 class CountedRanker(RewardRanker):
     """Scores a program by its last digit (so tests know the order), and remembers what it was given.
 
@@ -36,10 +46,7 @@ class CountedRanker(RewardRanker):
     """
 
     def __init__(self, max_length: int = 2000, **settings: Any) -> None:
-        tokenizer = byte_tokenizer()
-        model = from_causal_lm(tiny_causal_lm(), tokenizer, seed=0)
-        model.config.max_position_embeddings = 1 << 20
-        super().__init__(model, tokenizer, RewardSettings(max_length=max_length, **settings))
+        super().__init__(*_unread_model(), RewardSettings(max_length=max_length, **settings))
         self.batches: list[list[str]] = []
         self.gate = threading.Event()
         """Cleared, batches wait."""

@@ -16,7 +16,7 @@ from rewardranker.serving.server import Parts
 schemathesis = pytest.importorskip("schemathesis")
 hypothesis = pytest.importorskip("hypothesis")
 
-EXAMPLES = int(os.environ.get("REWARDRANKER_API_EXAMPLES", "12"))
+EXAMPLES = int(os.environ.get("REWARDRANKER_API_EXAMPLES", "8"))
 """More of them search longer: REWARDRANKER_API_EXAMPLES=1000 pytest tests/serving/test_serving_openapi.py."""
 QUIET = [
     hypothesis.HealthCheck.too_slow,

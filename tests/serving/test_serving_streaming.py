@@ -16,7 +16,7 @@ TEXT = "Sure — here it is:\n\n```python\ndef f(x):\n    # ünïcode 😀\n    
 CHAT = {"messages": [{"role": "user", "content": "def f(x):"}], "stream": True}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server() -> Iterator[Running]:
     with (
         FakeOpenAI(lambda prompt, seed, index: [TEXT]) as fake,
