@@ -64,7 +64,7 @@ def test_retry_after_is_waited_for(server):
     server.faults += [Fault(429, {"Retry-After": "0.3"})]
     start = time.monotonic()
     ask(server.url)
-    assert 0.3 <= time.monotonic() - start < 2
+    assert 0.3 <= time.monotonic() - start < 20
 
 
 def test_retry_after_may_be_a_date(server):
