@@ -107,6 +107,12 @@ def test_a_server_that_ignores_n_is_asked_one_by_one_and_that_is_remembered(rank
         assert [body.get("n") for body in fake.bodies] == [None, None]
 
 
+def test_usage_sums_what_single_requests_charged(ranker: CountedRanker) -> None:
+    with FakeOpenAI(digits, choices=1) as fake, running(Parts(reranker=ranker, upstream=fake.url)) as server:
+        usage = server.post(CHAT, {"messages": TASK, "best_of": 3}).json()["usage"]
+    assert usage == {"prompt_tokens": 3 * 8, "completion_tokens": 3 * 3, "total_tokens": 33}
+
+
 def test_a_server_that_refuses_n_is_asked_one_by_one(server: Running, upstream: FakeOpenAI) -> None:
     upstream.faults += [Fault(400)]
     told = server.post(CHAT, {"messages": TASK, "best_of": 3, "seed": 0}).json()["rewardranker"]
