@@ -116,6 +116,11 @@ class Sample:
     round: int = 0
 
     @property
+    def tokens(self) -> int:
+        """Tokens written; servers may give log-probabilities without ids, or neither (0)."""
+        return len(self.token_ids) or len(self.token_logprobs)
+
+    @property
     def logprob(self) -> float:
         """Sum of the token log-probabilities."""
         return float(sum(self.token_logprobs))

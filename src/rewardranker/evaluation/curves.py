@@ -131,12 +131,12 @@ def greedy_curve(outcomes: Outcomes, samples: Sequence[Sample], verdicts: Sequen
     if models != {outcomes.model}:
         raise DataError(f"the greedy programs are of model {sorted(models)}, the samples of '{outcomes.model}'")
     chosen = [by_task[task_id] for task_id in wanted]
-    tokens = [len(sample.token_ids) for sample in chosen]
+    tokens = [sample.tokens for sample in chosen]
     values = np.array([[float(passed[sample.task_id, sample.sample_id])] for sample in chosen])
     return Curve(GREEDY, (1,), values, float(np.mean(tokens)) if any(tokens) else None)
 
 
 def tokens_of(outcomes: Outcomes) -> float | None:
     """Tokens of a program, mean over tasks; None where no sample has its tokens."""
-    tokens = np.array([float(len(sample.token_ids)) for row in outcomes.samples for sample in row])
+    tokens = np.array([float(sample.tokens) for row in outcomes.samples for sample in row])
     return float(outcomes.per_task(lambda t: t.mean(axis=1), tokens).mean()) if tokens.any() else None

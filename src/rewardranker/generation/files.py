@@ -120,7 +120,7 @@ class _Counts:
             if sample.task_id != self._task_id:  # the samples of a task follow one another
                 self._task_id, self._seen = sample.task_id, set()
             self.samples += 1
-            self.tokens += len(sample.token_ids) or len(sample.token_logprobs)  # servers may not give the ids
+            self.tokens += sample.tokens
             self._ended += sample.finish_reason == "stop"
             self._distinct += sample.completion not in self._seen
             self._seen.add(sample.completion)

@@ -189,7 +189,7 @@ def read_programs(
     likelihood = {(s.task_id, s.sample_id): s.mean_logprob for s in samples if s.token_logprobs}
     if likelihood and not {"logprob", "mean-logprob"} & set(scores):
         scores = {"logprob": likelihood, **scores}
-    lengths = [len(sample.token_ids) for sample in samples if sample.token_ids]
+    lengths = [sample.tokens for sample in samples if sample.tokens]
     verdicts = read_records(files[1], Verdict)
     return join(population, tasks, samples, verdicts, scores), sum(lengths) / len(lengths) if lengths else None
 

@@ -62,7 +62,7 @@ def make_pool(outcomes: Outcomes, scores: Floats) -> Pool:
     for row, samples in enumerate(outcomes.samples):
         numbers: dict[str, int] = {}
         programs[row] = [numbers.setdefault(sample.completion.strip(), len(numbers)) for sample in samples[:size]]
-        tokens[row] = [len(sample.token_ids) for sample in samples[:size]]
+        tokens[row] = [sample.tokens for sample in samples[:size]]
     return Pool(values[places], outcomes.passed[places], programs, tokens if tokens.any() else np.ones(places.shape))
 
 
