@@ -24,6 +24,7 @@ from rewardranker.selftraining import rollout
 from rewardranker.types import Task
 
 PLAIN = PromptOptions()
+DEVICE = "cpu"
 LOGGED = LaunchOptions(log_steps=1)
 EXAMPLES = [(f"def f{i % 10}(x):\n", f"    return x + {i % 10}\n" * (1 + i % 3)) for i in range(40)]
 TASKS = [Task(f"t{i}", f"def f{i}(x):\n") for i in range(7)]
@@ -39,7 +40,7 @@ def sft(folder: Path, micro_batch_tokens: int | str | None = None, epochs: float
         epochs=epochs,
     )
     model, tokenizer = reward_world.tiny_causal_lm(), reward_world.byte_tokenizer()
-    return train_sft(EXAMPLES, model, tokenizer, options, PLAIN, folder, device="cpu", launch=LOGGED)
+    return train_sft(EXAMPLES, model, tokenizer, options, PLAIN, folder, device=DEVICE, launch=LOGGED)
 
 
 def reward(folder: Path, micro_batch_tokens: int | None = None) -> None:
@@ -47,7 +48,7 @@ def reward(folder: Path, micro_batch_tokens: int | None = None) -> None:
         update={"epochs": 2, "lm_weight": 0.3, "centering": 0.1, "micro_batch_tokens": micro_batch_tokens}
     )
     groups, model = reward_world.toy_groups(14), reward_world.tiny_causal_lm()
-    train_reward(groups, model, reward_world.byte_tokenizer(), options, PLAIN, folder, device="cpu", launch=LOGGED)
+    train_reward(groups, model, reward_world.byte_tokenizer(), options, PLAIN, folder, device=DEVICE, launch=LOGGED)
 
 
 def ppo(folder: Path) -> None:
@@ -58,7 +59,8 @@ def ppo(folder: Path) -> None:
     )  # fmt: skip
     train_ppo(
         reward_world.tiny_causal_lm(), None, tokenizer, TASKS, TASKS[:3], ppo_world.LetterReward("a"),
-        rollout(Recipe(ppo=options), tokenizer, 1), ppo_world.LetterJudge("a"), options, PLAIN, folder, launch=LOGGED,
+        rollout(Recipe(ppo=options), tokenizer, 1), ppo_world.LetterJudge("a"), options, PLAIN, folder,
+        launch=LOGGED, device=DEVICE,
     )  # fmt: skip
 
 
