@@ -69,6 +69,9 @@ def test_what_episodes_share_is_read_once_with_the_gradient_of_reading_each_alon
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))
     every = sum(map(len, PROMPTS + COMPLETIONS))
     assert read == [every - len([1, 5, 4, 2]), every - len([1, 5, 4, 2]) - len([1, 5, 4])]  # equal episodes; beginnings
+    [shared] = [batch for batch in batches if 0 in batch.rows]
+    assert len(shared.choice_of) == len([4, 2, 4, 7, 2, 4, 2])
+    assert len(shared.chosen) == len([4, 2, 7, 2])  # the head is asked once for a choice that rows have in common
     assert gradients[0].norm() > 1
     assert (gradients[0] - gradients[1]).norm() / gradients[0].norm() < 1e-5
 

@@ -228,7 +228,7 @@ def test_only_the_first_update_uses_a_forward_from_before_the_updates():
     learner = Learner(model, head, model, None, options)
     first = learner.before_updates(episodes, plan)[1]
     assert first.logprobs.requires_grad
-    assert len(first.logprobs) == len(plan[0][0].batches[0].chosen)
+    assert len(first.logprobs) == len(plan[0][0].batches[0].choice_of)
     plan[0].insert(0, Minibatch([], 6))
     assert learner.before_updates(episodes, plan)[1] is None
 

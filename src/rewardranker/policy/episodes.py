@@ -38,18 +38,21 @@ class EpisodeBatch:
     rows: list[int]
     shared: SharedBatch
     before: Tensor
-    """`[tokens]`: where among the states is the one before each completion token."""
+    """`[choices]`: where among the states is the one before each choice of a token."""
     chosen: Tensor
-    """`[tokens]`: ids of the completion tokens, row after row."""
+    """`[choices]`: the token chosen. Episodes that begin alike have the same choices."""
+    choice_of: Tensor
+    """`[tokens]`: the choice of each completion token, row after row."""
 
     def score(self, model: Any, value_head: ValueHead | None, temperature: float) -> TokenScores:
         """Log-probability, entropy and value at each completion token: one forward.
 
         Log-probabilities and entropies are those of the distribution at `temperature`, in float32.
         """
-        states = self.shared.states(model).index_select(0, self.before)
+        states = self.shared.states(model)[self.before]
         logprobs, entropy = chosen_logprobs(states, model.get_output_embeddings(), self.chosen, temperature)
-        return TokenScores(logprobs, value_head(states) if value_head is not None else None, entropy)
+        values = value_head(states)[self.choice_of] if value_head is not None else None
+        return TokenScores(logprobs[self.choice_of], values, entropy[self.choice_of])
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +112,9 @@ class Episodes:
         position = torch.arange(shared.places.shape[1])
         before = shared.places[(position >= starts - 1) & (position < shared.lengths[:, None] - 1)]
         chosen = torch.tensor([token for row in rows for token in self.completions[row]])
+        choices, choice_of = torch.stack([before, chosen]).unique(dim=1, return_inverse=True)
         device = self.mask.device
-        return EpisodeBatch(rows, shared.to(device), before.to(device), chosen.to(device))
+        return EpisodeBatch(rows, shared.to(device), *(t.to(device) for t in (choices[0], choices[1], choice_of)))
 
     def padded(self, flat: Tensor, rows: Sequence[int]) -> Tensor:
         """Numbers of `score(rows)` as `[len(rows), longest completion]`, 0 on padding."""
