@@ -192,10 +192,11 @@ def grown(ranker: RewardRanker, axis: str, value: int) -> dict[str, Any]:
 
     result: dict[str, Any] = {"axis": axis, **size}
     for name, sharing in (("shared", sharing_of(ranker.model)), ("plain", PLAIN)):
-        tokens = read(sharing) if device != "cpu" else 0  # warms up
-        tokens = sum(batch.tokens for batch in plan_batches(rows, [len(prompt)] * len(rows), 8192, sharing)) or tokens
-        wall, cpu = timed(lambda sharing=sharing: read(sharing), device)
-        result |= {f"{name}_tokens": tokens, f"{name}_wall": wall, f"{name}_cpu": cpu}
+        if device != "cpu":
+            read(sharing)  # warms up
+        found: list[int] = []
+        wall, cpu = timed(lambda sharing=sharing, found=found: found.append(read(sharing)), device)
+        result |= {f"{name}_tokens": found[0], f"{name}_wall": wall, f"{name}_cpu": cpu}
     return result
 
 
