@@ -5,6 +5,7 @@
 
 * Memory is the proportional set size (pages that processes share are divided among them) of one worker with everything
   below it, after it has judged its language's programs and is idle, and the most that was seen while it was at work.
+* A program that is run costs this process the handing over and taking back: its own CPU while it judges, without files.
 * The command gets HumanEval's solutions over and over. Equal programs are run once, so what a further row costs is
   reading, recognising and writing it. `judge.py --scale` has the memory with programs that all differ.
 * The verdict cache gets distinct programs; its file is divided by their number.
@@ -21,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +101,15 @@ def megabytes(pid: int) -> float:
     return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
 
 
+def handing_over(pairs: list[Pair]) -> float:
+    """CPU milliseconds of this process for a program."""
+    with ProgramJudge(JudgeOptions(timeout=TIMEOUT), workers=1) as judge:
+        list(judge.judge(pairs))
+        start = time.process_time()
+        list(judge.judge(pairs))
+        return round((time.process_time() - start) / len(pairs) * 1000, 3)
+
+
 # --- the command --------------------------------------------------------------------------------------------------
 
 
@@ -112,7 +123,10 @@ def command(pairs: list[Pair], rows: int) -> dict[str, float]:
         disk = sum(file.stat().st_size for file in Path(folder).glob("cache.sqlite*"))
     return {
         "rows": rows,
-        "CPU ms for a further row": round((many[0] - few[0]) / (rows - len(pairs)) * 1000, 3),
+        "CPU ms of the process that hands a program to a worker": handing_over(pairs),
+        "CPU ms for a further row that is equal to an earlier one": round(
+            (many[0] - few[0]) / (rows - len(pairs)) * 1000, 3
+        ),
         f"MB with {len(pairs)} rows": round(few[1]),
         f"MB with {rows} rows": round(many[1]),
         "bytes in the cache for a verdict": round(disk / CACHED),

@@ -6,6 +6,7 @@ What would cheat or harm any judge is in `attacks/`, see `test_attacks.py`.
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -206,6 +207,22 @@ def test_environment_is_empty(run) -> None:
     program = "import os\ndef f(): return sorted(os.environ)"
     verdict = run(program, "assert set(f()) <= {'PYTHONHASHSEED', 'LC_CTYPE', 'PWD'}, f()")
     assert verdict.passed, verdict.detail
+
+
+def test_programs_run_on_the_library_of_the_own_interpreter(run) -> None:
+    """The loader must not find one of the system's in its place: it may be of another version."""
+    own = sorted({line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if "libpython" in line})
+    program = "def f(): return sorted({line.split()[-1] for line in open('/proc/self/maps') if 'libpython' in line})"
+    verdict = run(program, f"assert f() == {[os.path.realpath(path) for path in own]}, f()")
+    assert verdict.passed, verdict.detail
+
+
+def test_chance_is_the_same_for_all_programs(run) -> None:
+    """The generator is seeded once, before the fork."""
+    program = "import random\ndef f(): return random.random()\n"
+    expected = random.Random(0).random()
+    assert run(program, f"assert f() == {expected}").passed
+    assert run(program + "\n", f"assert f() == {expected}").passed
 
 
 def test_expected_error_passes(run) -> None:
