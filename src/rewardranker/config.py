@@ -273,7 +273,7 @@ class LaunchOptions(Options):
     """PyTorch threads on CPU; None: the number of cores this process may use, shared by the processes of a launch."""
     judge_workers: Positive | None = None
     """Judge processes; None: the number of cores this process may use, shared by the processes of a launch."""
-    report_to: tuple[Literal["tensorboard", "wandb", "trackio", "mlflow"], ...] = ()
+    report_to: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
     """Trackers of trainings, as transformers' `report_to`; each needs its package. The terminal and `metrics.jsonl`
     always get the figures."""
     log_steps: Positive = 10
