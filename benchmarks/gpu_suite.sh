@@ -122,8 +122,12 @@ if [ -n "$data" ]; then
 elif [ "$dry" = 1 ]; then
   echo "scoring: left out without --data"
 fi
-step reward "$python" benchmarks/reward_training.py --run "$runs/quickstart" "${reward[@]}" \
-  --output "$results/reward_training.json"
+if [ "$tiny" = 1 ] && ! "$python" -c 'import trl' 2>/dev/null; then
+  echo "== reward: left out, its peer trl is not installed"
+else
+  step reward "$python" benchmarks/reward_training.py --run "$runs/quickstart" "${reward[@]}" \
+    --output "$results/reward_training.json"
+fi
 [ "$tiny" = 1 ] || # its peer is installed into an environment of its own, 1.5 GB
   step ppo "$python" benchmarks/ppo.py "${ppo[@]}" --cache "$runs/ppo" --output "$results/ppo.json"
 step sampling "$python" benchmarks/sampling.py "${sampling[@]}" --device "$device" --dtype "$dtype" \
