@@ -98,6 +98,8 @@ def test_a_server_asked_to_stop_finishes_what_runs() -> None:
         wait_until(lambda: refused(server))
         ranker.gate.set()
         assert [each.result().json()["data"][0]["score"] for each in waiting] == [0, 1, 2, 3]
+        # else clients ask again over a connection that the server is about to close
+        assert [each.result().headers["connection"] for each in waiting] == ["close"] * 4
         server.thread.join(10)
         assert not server.thread.is_alive()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+from collections.abc import MutableMapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from rewardranker.config import JudgeOptions
 from rewardranker.errors import ConfigError, MissingExtraError
 from rewardranker.serving.app import create_app
 from rewardranker.serving.engine import Engine, Stopping
-from rewardranker.serving.frame import App
+from rewardranker.serving.frame import App, Receive, Scope, Send
 from rewardranker.serving.metrics import Metrics
 from rewardranker.serving.options import ServeOptions
 from rewardranker.serving.scoring import Scorer
@@ -90,9 +91,20 @@ def run_server(app: App, options: ServeOptions) -> None:
 
 def make_server(app: App, options: ServeOptions) -> uvicorn.Server:
     """uvicorn with this application, not yet started."""
-    return uvicorn.Server(
+
+    async def closing(scope: Scope, receive: Receive, send: Send) -> None:
+        """Once the server is to stop, answers end their connection; uvicorn with h11 ends it, but does not say so."""
+
+        async def send_and_close(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start" and server.should_exit:
+                message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+            await send(message)
+
+        await app(scope, receive, send_and_close)
+
+    server = uvicorn.Server(
         uvicorn.Config(
-            app,
+            closing,
             log_config=None,
             access_log=False,  # `Frame` writes a line for each request, without its text
             timeout_graceful_shutdown=max(round(options.drain), 1),
@@ -101,6 +113,7 @@ def make_server(app: App, options: ServeOptions) -> uvicorn.Server:
             lifespan="on",
         )
     )
+    return server
 
 
 def listen(host: str, port: int) -> socket.socket:
