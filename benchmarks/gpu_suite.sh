@@ -99,6 +99,7 @@ if [ "$tiny" = 1 ]; then
   sampling=(--model "$runs/quickstart/sft" --task-set synthetic:test --tasks 2 --n 2 --max-new-tokens 16 --ways ours)
   reward=(--groups 20 --held-out 8)
   languages=""
+  few=(--limit 4)
 else
   loop=("model.generator=$model" loop.rounds=2 tasks.train=mbpp:train tasks.evaluation=humaneval
     launch.device=cuda sampling.batch_tasks=64 sampling.n=16 evaluation.n=16)
@@ -108,6 +109,7 @@ else
   sampling=(--model "$model" --tasks 64 --n 16)
   reward=()
   languages="${LANGUAGES:-cpp java js php sh ts}"
+  few=()
 fi
 train=("${rr[@]}" run)
 [ "$PROCESSES" -gt 1 ] && train=("${rr[@]}" launch --num-processes "$PROCESSES" run)
@@ -137,7 +139,7 @@ step control "${train[@]}" --config "$recipe" "${loop[@]}" preference.mining=ran
 
 evaluate() { # step, task set: programs of the SFT generator and of the last policy, ranked by the last reranker
   step "$1" "${rr[@]}" eval --config "$recipe" "${loop[@]}" --tasks "$2" --model "$runs/loop/round-2/ppo/policy" \
-    --rankers "shortest,mean-logprob,reward:$runs/loop/reward" --output "$results/$1"
+    --rankers "shortest,mean-logprob,reward:$runs/loop/reward" --output "$results/$1" "${few[@]}"
 }
 [ "$tiny" = 1 ] && evaluate humaneval synthetic:test || evaluate humaneval humaneval
 for language in $languages; do
