@@ -246,6 +246,7 @@ class Loop:
                 progress=self.progress,
                 device=self.device,
                 round=round,
+                launch=self.recipe.launch,
             )
             return dict(result.figures)
 
