@@ -312,9 +312,11 @@ class _Report(TrainerCallback):
         self._progress.update(state.global_step, **self.figures(), learning_rate=rate, tokens_per_s=round(speed))
 
     def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        if state.is_world_process_zero:
+        row = state.log_history[-1]
+        # transformers closes with a summary since the last start: after a kill it would tell of a part alone.
+        if state.is_world_process_zero and "train_runtime" not in row:
             with (Path(args.output_dir) / METRICS).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(state.log_history[-1], allow_nan=False) + "\n")
+                file.write(json.dumps(row, allow_nan=False) + "\n")
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
