@@ -82,6 +82,12 @@ def test_no_more_requests_at_once_than_allowed(server):
     assert len(server.requests) == 12
 
 
+def test_more_requests_at_a_time_than_one_pool_has_connections_for():
+    with FakeOpenAI(seconds=0.3) as server:
+        ask(server.url, [BODY] * 40, max_concurrency=40)
+        assert server.most_at_once == 40
+
+
 def test_connections_are_kept(server):
     ports = set()
     accept = server._server.process_request
