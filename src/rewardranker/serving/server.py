@@ -7,6 +7,7 @@ and ends.
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import socket
 from collections.abc import MutableMapping
@@ -86,6 +87,9 @@ def run_server(app: App, options: ServeOptions) -> None:
     listening = listen(options.host, options.port)
     host, port = listening.getsockname()[:2]
     log.info("serving on http://%s:%d", f"[{host}]" if ":" in host else host, port)
+    # What is loaded stays: the garbage collector, which would stop all requests to look through it, leaves it out.
+    gc.collect()
+    gc.freeze()
     make_server(app, options).run(sockets=[listening])
 
 
