@@ -6,6 +6,8 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3.11
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 OUTPUT ?= runs/quickstart
 PYTEST_ARGS ?=
+# Processes that share the fast tests, file by file; 0 runs them all in one, as a debugger needs it.
+PYTEST_PROCESSES ?= 2
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -32,7 +34,7 @@ quickstart: $(BIN)/.installed
 	$(BIN)/rewardranker quickstart --output-dir $(OUTPUT)
 
 test: $(BIN)/.installed-test
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses $(PYTEST_PROCESSES) --dist loadfile $(PYTEST_ARGS)
 
 test-slow: $(BIN)/.installed-test
 	$(BIN)/python -m pytest -m "slow and not gpu" --timeout=0 $(PYTEST_ARGS)
