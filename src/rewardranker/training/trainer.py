@@ -273,7 +273,8 @@ class PlannedTrainer(Trainer):
         return wrapping.put_together(self.accelerator, self.model_wrapped, bare, self._whole)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        super().log({**self._report.figures(), **logs}, start_time)
+        # transformers closes with a summary of its own, at a step that has been logged already.
+        super().log(logs if "train_runtime" in logs else {**self._report.figures(), **logs}, start_time)
 
 
 class _Report(TrainerCallback):
