@@ -11,6 +11,7 @@ from typing import Any
 
 from rewardranker import processes
 from rewardranker.errors import MissingExtraError
+from rewardranker.training.wrapping import leave_new_models_whole
 
 LOGS = "TENSORBOARD_LOGGING_DIR"
 
@@ -68,6 +69,7 @@ class Trackers:
         self._arguments = TrainingArguments(
             output_dir=str(output_dir), report_to=list(names), run_name=output_dir.name, use_cpu=True
         )
+        leave_new_models_whole()
         self._state, self._control = TrainerState(), TrainerControl()
         self._each("on_train_begin", model=None)
 

@@ -60,7 +60,17 @@ def put_together(accelerator: Any, wrapped: Any, bare: Any, whole: Any | None) -
     if processes.kind() not in ("fsdp", "deepspeed"):
         return merged(bare)
     weights = accelerator.get_state_dict(wrapped)  # all processes take part
+    leave_new_models_whole()
     if whole is None:
         return None
     whole.load_state_dict(weights)
     return merged(whole)
+
+
+def leave_new_models_whole() -> None:
+    """Under ZeRO-3, transformers' arguments of a training make every model that is read after them one in shards: the
+    next stage's, which is sampled from, or trained under arguments of its own. From here on it is whole."""
+    if processes.kind() == "deepspeed":
+        from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
+        unset_hf_deepspeed_config()
