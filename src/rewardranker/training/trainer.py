@@ -32,7 +32,7 @@ from rewardranker.training.batches import Sizes, divided
 from rewardranker.training.faults import faults_named, is_out_of_memory, overflow_advice
 from rewardranker.training.finished import MARKER, METRICS, last_checkpoint, model_folder
 from rewardranker.training.models import quiet_transformers, training_device
-from rewardranker.training.trackers import check_trackers, tensorboard_folder, tensorboard_in
+from rewardranker.training.trackers import check_trackers, naming, tensorboard_folder, tensorboard_in, tracked
 
 Counts = Mapping[str, int]
 _WINDOW = 20  # steps that the reported figures are averaged over
@@ -76,7 +76,7 @@ def training_arguments(
         logging_steps=launch.log_steps,
         logging_nan_inf_filter=False,
         report_to=list(launch.report_to),
-        run_name=model_folder(Path(folder)).name,
+        **naming(model_folder(Path(folder))),
         disable_tqdm=True,
         seed=options.seed,
         data_seed=options.seed,
@@ -251,6 +251,7 @@ class PlannedTrainer(Trainer):
             ModelError: this build of PyTorch has no code for this GPU.
             ProcessError: another process of the launch has died.
             RunDirectoryError: the disk is full.
+            ConfigError: a tracker refuses to work.
         """
         folder = Path(self.args.output_dir)
         checkpoint = processes.from_main(last_checkpoint(folder) if processes.is_main() else None)
@@ -259,7 +260,8 @@ class PlannedTrainer(Trainer):
             self._report.restore(marker["recent"])
             _check_readable(checkpoint, marker)
         lower = f"{self._key}.micro_batch_tokens" + (f" (now {self._micro})" if self._micro else "")
-        with faults_named(self._name, f"{lower}, or set it to auto", folder), quiet_transformers():
+        faults = faults_named(self._name, f"{lower}, or set it to auto", folder)
+        with faults, quiet_transformers(), tracked(self.args.report_to):
             self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         for name, parameter in self.model.named_parameters():
             if not torch.isfinite(wrapping.local(parameter)).all():
