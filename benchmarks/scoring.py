@@ -27,6 +27,7 @@ from typing import Any
 
 import torch
 
+from rewardranker.cpu_linear import OneDnnLinear, gains
 from rewardranker.models import choose_device, load_causal_lm, use_threads
 from rewardranker.reward import RewardRanker
 from rewardranker.reward.model import RewardSettings, from_causal_lm
@@ -61,6 +62,11 @@ def main() -> None:
         save_model(arguments.model, arguments.layers, Path(folder))
         ranker = RewardRanker.from_pretrained(folder, device)
         methods = {OURS: lambda prompt, programs: ranker.predict([(prompt, p) for p in programs])}
+        if device == "cpu" and gains():
+            plain = plain_layers(RewardRanker.from_pretrained(folder, device))
+            methods["rewardranker with PyTorch's matrix products"] = lambda prompt, programs: plain.predict(
+                [(prompt, p) for p in programs]
+            )
         methods |= peers(Path(folder), device, ranker.model.dtype)
         for method in methods.values():
             method(tasks[0]["prompt"], tasks[0]["samples"][:2])
@@ -98,6 +104,14 @@ def save_model(name: str, layers: int | None, folder: Path) -> None:
             causal.config.layer_types = causal.config.layer_types[:layers]
     model = from_causal_lm(causal, tokenizer, seed=0)
     RewardRanker(model, tokenizer, RewardSettings(max_length=8192)).save_pretrained(folder)
+
+
+def plain_layers(ranker: RewardRanker) -> RewardRanker:
+    """Without `cpu_linear`, to tell what it adds."""
+    for module in ranker.model.modules():
+        if type(module) is OneDnnLinear:
+            module.__class__ = torch.nn.Linear
+    return ranker
 
 
 # --- peers ------------------------------------------------------------------------------------------------------

@@ -55,6 +55,8 @@ def load_causal_lm(name: str, dtype: str = "float32", device: str = "cpu") -> tu
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
+    from rewardranker.cpu_linear import speed_up
+
     tokenizer = load_tokenizer(name)
     arguments, source = _source(name)
     try:
@@ -69,7 +71,7 @@ def load_causal_lm(name: str, dtype: str = "float32", device: str = "cpu") -> tu
     if hasattr(model.config, "quantization_config"):
         del model.config.quantization_config  # a dequantized GGUF: plain weights, saved as such
     check_fit(model, tokenizer, name)
-    return model.to(choose_device(device)).eval(), tokenizer
+    return speed_up(model.to(choose_device(device)).eval()), tokenizer
 
 
 def load_tokenizer(name: str) -> Any:
@@ -113,6 +115,8 @@ def new_llama(options: ScratchModel, tokenizer: Any, seed: int) -> Any:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
+    from rewardranker.cpu_linear import speed_up
+
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=options.hidden_size,
@@ -128,7 +132,7 @@ def new_llama(options: ScratchModel, tokenizer: Any, seed: int) -> Any:
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return LlamaForCausalLM(config).eval()
+        return speed_up(LlamaForCausalLM(config).eval())
 
 
 def check_name(name: str) -> None:

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 
 from rewardranker.config import Options, PromptOptions, validate
 from rewardranker.errors import ConfigError, ModelError
+from rewardranker.cpu_linear import speed_up
 from rewardranker.models import check_fit, choose_device, load_tokenizer
 from rewardranker.runs import write_json, write_text
 from rewardranker.shared_prompts import plan_batches, sharing_of
@@ -196,7 +197,7 @@ def load_reward_model(folder: str | Path, device: str = "cpu") -> tuple[Any, Any
     with quiet_transformers():  # it notes that the model type is not one of its own
         tokenizer = load_tokenizer(str(folder))
     check_fit(model, tokenizer, str(folder))
-    return model.to(choose_device(device)).eval(), tokenizer, settings
+    return speed_up(model.to(choose_device(device)).eval()), tokenizer, settings
 
 
 def cast_layers(model: Any, dtype: torch.dtype) -> None:
