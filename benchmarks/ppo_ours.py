@@ -20,8 +20,8 @@ from rewardranker.models import load_causal_lm
 from rewardranker.policy import train_ppo
 from rewardranker.policy.rewards import RewardModelReward
 from rewardranker.reward import RewardRanker
+from rewardranker.rollouts import Rollouts
 from rewardranker.runs import read_records
-from rewardranker.selftraining import rollout
 from rewardranker.types import Task, Verdict
 
 
@@ -78,7 +78,7 @@ def main(settings, result):
             tasks,
             tasks[:1],
             reward,
-            rollout(recipe, tokenizer, 1),
+            Rollouts(recipe).of_round(recipe, tokenizer, 1),
             NoJudge(),
             options,
             PromptOptions(),

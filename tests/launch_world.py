@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 # ruff: noqa: E402
@@ -20,14 +21,31 @@ from rewardranker.config import LaunchOptions, PPOOptions, PromptOptions, Recipe
 from rewardranker.generation import TransformersSampler, sample_together
 from rewardranker.policy import train_ppo, train_sft
 from rewardranker.reward import train_reward
-from rewardranker.selftraining import rollout
-from rewardranker.types import Task
+from rewardranker.rollouts import Rollouts
+from rewardranker.types import Sample, Task, Verdict
 
 PLAIN = PromptOptions()
 DEVICE = "cpu"
 LOGGED = LaunchOptions(log_steps=1)
 EXAMPLES = [(f"def f{i % 10}(x):\n", f"    return x + {i % 10}\n" * (1 + i % 3)) for i in range(40)]
 TASKS = [Task(f"t{i}", f"def f{i}(x):\n") for i in range(7)]
+
+
+class LaterJudge:
+    """Fails what it is asked first and passes all later programs, so that PPO's result is a trained policy."""
+
+    isolation = "none"
+
+    def __init__(self) -> None:
+        self._passes = False
+
+    def judge(self, items: Iterable[tuple[Task, Sample]]) -> Iterator[Verdict]:
+        passed, self._passes = self._passes, True
+        for task, sample in items:
+            outcome = "passed" if passed else "wrong answer"
+            yield Verdict(task.task_id, sample.sample_id, passed, outcome, "", passed + 1, 2)
+
+    def close(self) -> None: ...
 
 
 def sft(folder: Path, micro_batch_tokens: int | str | None = None, epochs: float = 1) -> Path:
@@ -57,9 +75,10 @@ def ppo(folder: Path) -> None:
         steps=3, tasks_per_step=5, samples_per_task=3, evaluate_every=2, validation_samples=2, learning_rate=1e-3,
         max_new_tokens=12, micro_batch_tokens=120,
     )  # fmt: skip
+    recipe = Recipe(ppo=options)
     train_ppo(
         reward_world.tiny_causal_lm(), None, tokenizer, TASKS, TASKS[:3], ppo_world.LetterReward("a"),
-        rollout(Recipe(ppo=options), tokenizer, 1), ppo_world.LetterJudge("a"), options, PLAIN, folder,
+        Rollouts(recipe).of_round(recipe, tokenizer, 1), LaterJudge(), options, PLAIN, folder,
         launch=LOGGED, device=DEVICE,
     )  # fmt: skip
 

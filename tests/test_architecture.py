@@ -11,7 +11,7 @@ import pytest
 import rewardranker
 
 ROOT = Path(rewardranker.__file__).parent
-LOOP = {"selftraining", "measuring", "ablations", "executing", "calling"}
+LOOP = {"rollouts", "selftraining", "measuring", "ablations", "executing", "calling"}
 ABOVE = {"serving", "cli", "__main__"}
 FOUNDATION_FOLDERS = {"training"}
 HEAVY = {"torch", "transformers", "numpy", "pydantic", "matplotlib", "jinja2", "rich", "yaml", "datasets", "peft"}

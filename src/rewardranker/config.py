@@ -188,6 +188,26 @@ class RewardOptions(TrainingOptions):
     """Weight of the language-model loss on correct programs (a regulariser)."""
 
 
+class VLLMOptions(Options):
+    """The vLLM engine that draws PPO's programs; how the machine is used, so it may change on resumption."""
+
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.3
+    """`vllm`: share of each GPU's memory (of the machine's, on a CPU) for vLLM's weights and key/value cache."""
+    max_model_len: Positive | None = None
+    """`vllm`: most tokens of prompt and program together; None: the model's positions."""
+    sleep: bool = True
+    """`vllm` on a GPU: its memory is free for training while nothing is drawn; its weights wait in the machine's."""
+    engine: dict[str, Any] = Field(default={})
+    """`vllm`: further arguments of vLLM's own `LLM`, such as `{enforce_eager: true}`."""
+    url: str | None = None
+    """`vllm-server`: the server, such as `http://gpu-2:8000/v1`."""
+    weights_dir: str | None = None
+    """`vllm-server`: a folder that trainer and server see under this path, of this training alone; the weights go
+    through it. On one machine best one in memory: `/dev/shm/policy`."""
+    concurrency: Positive = 256
+    """`vllm-server`: requests of each process at a time; one is all samples of a task."""
+
+
 class PPOOptions(Options):
     steps: Positive = 60
     """Rollout-and-update iterations."""
@@ -231,6 +251,14 @@ class PPOOptions(Options):
     verdict."""
     temperature: Annotated[float, Field(gt=0)] = 1.0
     max_new_tokens: Positive = 64
+    rollouts: Literal["transformers", "vllm", "vllm-server"] = "transformers"
+    """What draws the programs: this package's sampler on the policy itself; a vLLM engine in each process of the
+    training; or a vLLM server (see `ppo.vllm`). vLLM gets the policy's weights before every drawing."""
+    vllm: VLLMOptions = VLLMOptions()
+    importance_cap: Annotated[float, Field(ge=1)] | None = None
+    """Weigh each token's policy loss by its probability under the policy over that under the sampler, at most this
+    (truncated importance sampling), where the sampler computes a little differently, as vLLM does in bfloat16. None:
+    no weights. Needs `ppo.temperature` 1."""
     evaluate_every: Positive = 10
     """Steps between measurements of the pass rate on validation tasks; the checkpoint with the best one is the
     policy."""
@@ -243,6 +271,21 @@ class PPOOptions(Options):
     min_entropy: Annotated[float, Field(ge=0)] = 0.0
     """Stop with an error when the mean token entropy falls to this or below."""
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> PPOOptions:
+        if self.importance_cap is not None and self.temperature != 1:
+            raise ValueError("importance_cap needs temperature 1: samples keep their log-probabilities at that alone")
+        vllm = self.vllm
+        if self.rollouts == "vllm-server" and not (vllm.url and vllm.weights_dir):
+            raise ValueError("rollouts=vllm-server needs vllm.url and vllm.weights_dir")
+        divided = [key for key, value in vllm.engine.items() if key.endswith("parallel_size") and value != 1]
+        if self.rollouts == "vllm" and divided:
+            raise ValueError(
+                f"vllm.engine.{divided[0]}: the engine of rollouts=vllm stands on one GPU; a model that needs several "
+                "is drawn from with rollouts=vllm-server"
+            )
+        return self
 
 
 class LoopOptions(Options):

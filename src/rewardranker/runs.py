@@ -503,8 +503,8 @@ class RunDirectory:
         return dict(entry["figures"])
 
 
-FREE_OPTIONS = ("micro_batch_tokens",)
-"""Options that decide how much memory is needed and not what comes out: they may change on resumption."""
+FREE_OPTIONS = ("micro_batch_tokens", "vllm")
+"""Options that decide how the machine is used and not what comes out: they may change on resumption."""
 
 
 def _differences(old: Any, new: Any, path: str = "") -> list[str]:

@@ -27,18 +27,16 @@ from rewardranker.config import LaunchOptions, Recipe, SamplingOptions
 from rewardranker.execution import judge_to_file, open_judge
 from rewardranker.generation import TransformersSampler, sample_together
 from rewardranker.models import choose_device, load_causal_lm, new_llama, use_threads
-from rewardranker.policy import Rollout, build_reward, train_ppo, train_sft
+from rewardranker.policy import build_reward, train_ppo, train_sft
 from rewardranker.preference import MiningStatistics, build_groups, merge_groups, mine, usable
 from rewardranker.progress import Progress, Silent
 from rewardranker.reward import RewardRanker, reward_figures, train_reward
+from rewardranker.rollouts import Rollouts
 from rewardranker.runs import read_records, write_records
 from rewardranker.shared_runs import SharedRunDirectory
 from rewardranker.tasks import load_tasks, remove_overlap, sft_examples
 from rewardranker.tokenization import train_tokenizer
 from rewardranker.types import Judge, PreferenceGroup, ProgressReporter, Sample, Task, Verdict
-
-ROLLOUT_ROWS = 512
-"""Programs that PPO draws in one batch."""
 
 
 def self_train(recipe: Recipe, output_dir: str | Path, progress: ProgressReporter | None = None) -> Path:
@@ -79,12 +77,15 @@ class Loop:
         self.recipe, self.run, self.judge, self.progress = recipe, run, judge, progress
         self.path = run.path
         self.device = choose_device(recipe.launch.device)
+        self.rollouts = Rollouts(recipe)
         self._loaded: dict[str, list[Task]] = {}
 
     # --- the method ---------------------------------------------------------------------------------------------
 
     def train(self) -> None:
         """Stages A to E for all rounds."""
+        if not self.run.stage_is_done(f"C ppo round-{self.recipe.loop.rounds}"):
+            self.rollouts.check()
         self.prepare_tasks()
         self.fine_tune()
         self.sample_and_judge(self.generator, self.sampled_tasks, self.round_dir(1), self.sampling(1))
@@ -236,7 +237,7 @@ class Loop:
                 self.tasks("train"),
                 self.tasks("validation"),
                 function,
-                rollout(self.recipe, tokenizer, round),
+                self.rollouts.of_round(self.recipe, tokenizer, round),
                 self.judge,
                 self.recipe.ppo,
                 self.recipe.prompt,
@@ -378,24 +379,3 @@ def start_model(recipe: Recipe, examples: Sequence[tuple[str, str, str]], device
         [text for prompt, completion, _ in examples for text in (prompt, completion)], options.scratch.vocabulary
     )
     return new_llama(options.scratch, tokenizer, recipe.sft.seed), tokenizer
-
-
-def rollout(recipe: Recipe, tokenizer: Any, round: int) -> Rollout:
-    """How PPO draws from the policy as it is: the recipe's stop texts, PPO's length, no top-p."""
-
-    def draw(
-        model: Any, tasks: Sequence[Task], samples_per_task: int, *, seed: int, temperature: float
-    ) -> list[list[Sample]]:
-        options = recipe.sampling.model_copy(
-            update={
-                "temperature": temperature,
-                "top_p": 1.0,
-                "max_new_tokens": recipe.ppo.max_new_tokens,
-                "seed": seed,
-                "batch_tasks": max(1, ROLLOUT_ROWS // samples_per_task),
-            }
-        )
-        sampler = TransformersSampler(model, tokenizer, options, recipe.prompt, f"policy-{round}")
-        return list(sampler.sample(tasks, samples_per_task, round=round))
-
-    return draw

@@ -52,10 +52,13 @@ def command(
     from rewardranker.models import load_causal_lm
     from rewardranker.policy import build_reward, train_ppo
     from rewardranker.reward import RewardRanker
-    from rewardranker.selftraining import judge_workers, own_progress, rollout
+    from rewardranker.rollouts import Rollouts
+    from rewardranker.selftraining import judge_workers, own_progress
     from rewardranker.shared_runs import SharedRunDirectory
 
     device = common.start(recipe)
+    rollouts = Rollouts(recipe)
+    rollouts.check()
 
     inputs = common.training_options(recipe, SECTIONS, model=model, reward=reward, round=round_)
     with (
@@ -82,7 +85,7 @@ def command(
                 tasks,
                 validation,
                 maximised,
-                rollout(recipe, tokenizer, round_),
+                rollouts.of_round(recipe, tokenizer, round_),
                 judge,
                 recipe.ppo,
                 recipe.prompt,

@@ -54,11 +54,12 @@ class OpenAIClient:
         max_concurrency: int,
         retries: int,
         backoff: float = 0.5,
+        api_path: str = "/v1",
     ) -> None:
         """
         Args:
-            base_url: what OpenAI's own clients call so, such as `http://localhost:8000/v1`; `/v1` is added to a URL
-                without a path.
+            base_url: what OpenAI's own clients call so, such as `http://localhost:8000/v1`; `api_path` is added to
+                a URL without a path.
             api_key: sent as a bearer token.
             timeout: seconds for one answer (10 at most for the connection).
             max_concurrency: requests under way at a time; those that wait to be tried again count too, so a busy
@@ -70,7 +71,7 @@ class OpenAIClient:
         Raises:
             ConfigError: the URL is not one of http or https.
         """
-        url = _parsed(base_url)
+        url = _parsed(base_url, api_path)
         self.url = str(url.copy_with(userinfo=b"", query=None, fragment=None)).rstrip("/")
         """The base URL, without credentials."""
         self._api_key = api_key
@@ -206,7 +207,7 @@ class OpenAIClient:
         return (text.replace(self._api_key, "***") if self._api_key else text)[:_MESSAGE]
 
 
-def _parsed(base_url: str) -> Any:
+def _parsed(base_url: str, api_path: str) -> Any:
     try:
         url = httpx.URL(base_url)
     except httpx.InvalidURL as error:
@@ -215,7 +216,7 @@ def _parsed(base_url: str) -> Any:
         ) from None
     if url.scheme not in ("http", "https") or not url.host:
         raise ConfigError("the model server's URL needs http:// or https:// and a host: http://host:8000/v1")
-    return url if url.path.strip("/") else url.copy_with(path="/v1")
+    return url if url.path.strip("/") else url.copy_with(path=api_path or "/")
 
 
 def _json(response: Any) -> Any:

@@ -24,6 +24,7 @@ from rewardranker.generation.background import BackgroundLoop
 from rewardranker.generation.openai_answers import Choice, Models, read_choices, read_models
 from rewardranker.generation.openai_client import OpenAIClient
 from rewardranker.generation.recording import make_sample, record_fields, stop_texts
+from rewardranker.prompts import encode_prompt
 from rewardranker.types import Sample, Task
 
 Logprobs = Literal["auto", "required", "off"]
@@ -50,6 +51,7 @@ class OpenAISampler:
         retries: int = 5,
         logprobs: Logprobs = "auto",
         extra: Mapping[str, Any] | None = None,
+        tokenizer: Any | None = None,
     ) -> None:
         """
         Args:
@@ -60,6 +62,8 @@ class OpenAISampler:
             logprobs: `auto` asks for log-probabilities and does without them where the server refuses; `required`
                 fails then; `off` does not ask.
             extra: fields for every request, such as `{"chat_template_kwargs": {"enable_thinking": False}}`.
+            tokenizer: the model's, to send prompts (chats too) as token ids to `completions`, which vLLM takes; None:
+                as texts, which the server reads with its own.
 
         Raises:
             ConfigError: an empty stop text.
@@ -76,8 +80,11 @@ class OpenAISampler:
             "retries": retries,
         }
         self._extra = dict(extra or {})
+        self._tokenizer = tokenizer
+        self._asks_chat = prompt.style == "chat" and tokenizer is None
         self._fields: Mapping[str, Any] = {}
         self._asks_logprobs = logprobs != "off"
+        self._draws_apart = False  # the server is known to draw the choices of a request from streams of their own
         self._most_choices: int | None = None  # that the server gives in one answer, as far as it has shown
 
     @property
@@ -158,6 +165,7 @@ class OpenAISampler:
         if models.names and self.model not in models.names:
             raise ConfigError(f"{client.url} has no model '{self.model}'; it has: {listed}")
         self._fields = {**models.request_fields, **self._extra}
+        self._draws_apart = models.kind == "vllm"
         return models
 
     async def _task(self, client: OpenAIClient, task: Task, n: int, round: int) -> list[Sample]:
@@ -184,16 +192,18 @@ class OpenAISampler:
     async def _draw(self, client: OpenAIClient, task: Task, n: int) -> list[Choice]:
         """The first `n` samples: in one request where the server gives so many, else in several at once."""
         found: dict[int, Choice] = {}
+        together = False  # several choices in one answer; other tasks may learn meanwhile that it should be one
         while missing := [number for number in range(n) if number not in found]:
             size = min(len(missing), self._most_choices or len(missing))
             chunks = [missing[i : i + size] for i in range(0, len(missing), size)]
             answers = await asyncio.gather(*(self._ask(client, task, chunk) for chunk in chunks))
             for chunk, choices in zip(chunks, answers, strict=True):
                 found.update(zip(chunk, choices, strict=False))
+                together |= len(choices) > 1
                 if len(choices) < len(chunk):
                     self._most_choices = min(self._most_choices or len(choices), len(choices))
         choices = [found[number] for number in range(n)]
-        if n > 1 and self._most_choices != 1 and len({choice.text for choice in choices}) == 1:
+        if together and not self._draws_apart and len({choice.text for choice in choices}) == 1:
             # Either the model is that sure, or the server used one seed for all. Asked for one by one, seeds differ.
             answers = await asyncio.gather(*(self._ask(client, task, [number]) for number in range(1, n)))
             choices[1:] = [answer[0] for answer in answers]
@@ -203,7 +213,7 @@ class OpenAISampler:
 
     async def _ask(self, client: OpenAIClient, task: Task, numbers: Sequence[int]) -> list[Choice]:
         """Samples of these numbers, or only the first of them."""
-        chat = self.prompt.style == "chat"
+        chat = self._asks_chat
         path = "chat/completions" if chat else "completions"
         body = self._body(task, numbers)
         try:
@@ -232,7 +242,7 @@ class OpenAISampler:
         return choices
 
     def _body(self, task: Task, numbers: Sequence[int]) -> dict[str, Any]:
-        options, chat = self.options, self.prompt.style == "chat"
+        options, chat = self.options, self._asks_chat
         body: dict[str, Any] = {
             "model": self.name,
             "max_tokens": options.max_new_tokens,
@@ -240,7 +250,9 @@ class OpenAISampler:
             "top_p": options.top_p,
             "seed": request_seed(options.seed, task.task_id, numbers[0]),
         }
-        if chat:
+        if self._tokenizer is not None:
+            body["prompt"] = encode_prompt(self._tokenizer, task.prompt, self.prompt)
+        elif chat:
             system = [] if self.prompt.system is None else [{"role": "system", "content": self.prompt.system}]
             question = self.prompt.instruction.replace("{prompt}", task.prompt)
             body["messages"] = [*system, {"role": "user", "content": question}]

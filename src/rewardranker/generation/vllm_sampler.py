@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rewardranker import processes
 from rewardranker.config import PromptOptions, SamplingOptions
 from rewardranker.errors import MissingExtraError, ModelError
 from rewardranker.generation.openai_sampler import request_seed
@@ -67,6 +68,10 @@ class VLLMSampler:
         self.options, self.prompt, self.name = options, prompt, name or model
         self._vllm = vllm
         defaults: dict[str, Any] = {"dtype": dtype, "seed": 0, "enable_prefix_caching": True}
+        if processes.world_size() > 1:
+            # An engine for each process of the launch, on the process's own GPU: vLLM counts them as one group, in
+            # which each stands alone.
+            defaults["distributed_executor_backend"] = "external_launcher"
         if current_platform.is_cpu():
             # vLLM 0.32 fails there when the prompt of a request with a seed is divided between two steps.
             defaults["enable_chunked_prefill"] = False
@@ -74,8 +79,8 @@ class VLLMSampler:
             self._engine = vllm.LLM(model, **{**defaults, **(engine or {})})
         except (ValueError, RuntimeError, OSError, TypeError) as error:
             raise ModelError(
-                f"vLLM can't load '{model}': {error}; its own arguments are given by --engine-option, such as "
-                "max_model_len=4096 or gpu_memory_utilization=0.7"
+                f"vLLM can't load '{model}': {error}; its own arguments are given by --engine-option (of PPO: by "
+                "ppo.vllm), such as max_model_len=4096 or gpu_memory_utilization=0.7"
             ) from error
         self.tokenizer = self._engine.get_tokenizer()
 
@@ -114,11 +119,28 @@ class VLLMSampler:
         """Go on with other weights of the same model, such as those of a policy in training.
 
         Args:
-            named: names as in the model's `state_dict` in transformers, and tensors of any device and precision.
+            named: names as in the model's `state_dict` in transformers, and tensors of any device and precision. They
+                are asked for one by one where the engine has no workers in other processes.
+
+        Raises:
+            ModelError: vLLM keeps states that the old weights computed.
         """
+        alone = self._engine.llm_engine.vllm_config.parallel_config.world_size == 1
+        weights = iter(named) if alone else iter(list(named))  # a list can be sent
         # Not the model's own `load_weights`: after loading, vLLM packs weights as its kernels want them.
-        self._engine.collective_rpc("reload_weights", kwargs={"weights_iterator": iter(list(named))})
-        self._engine.reset_prefix_cache()  # it holds states that the old weights computed
+        self._engine.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
+        if not self._engine.reset_prefix_cache():
+            raise ModelError("vLLM has requests under way and can't forget what the old weights computed")
+
+    def sleep(self) -> None:
+        """Free the GPU's memory; the weights wait in the machine's. For an engine with `enable_sleep_mode`."""
+        # Level 2 would not keep the weights, which are replaced anyway, but models came back damaged from it
+        # (vllm-project/vllm issue 29341).
+        self._engine.sleep(level=1)
+
+    def wake_up(self) -> None:
+        """Go on after `sleep`."""
+        self._engine.wake_up()
 
     def _parameters(self, task: Task, n: int) -> Any:
         options = self.options

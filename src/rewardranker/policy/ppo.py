@@ -35,6 +35,8 @@ val/clipfrac_avg                share of tokens whose value loss was decided by 
 val/ratio, val/ratio_var        mean and variance of new / old probability over tokens and updates
 val/explained_variance          1 - var(returns - values) / var(returns) before the updates: 1 is a perfect value head
 val/num_eos_tokens              episodes that ended by themselves (end token or stop text)
+rollout/logprob_gap, _max       mean and largest difference of a drawn token's log p between sampler and policy, in nats
+                                (absent where the sampler's are not known). Hundredths are rounding, see `offpolicy`
 episode/length                  mean number of completion tokens
 episode/distinct_programs       share of a task's programs in the step that differ, mean over tasks
 validation/pass_rate, _se       share of programs that pass, mean over validation tasks, and its standard error
@@ -65,6 +67,7 @@ from rewardranker.policy.logprobs import check_head
 from rewardranker.policy.losses import KLController, penalized_rewards
 from rewardranker.policy.memory import recompute_layers
 from rewardranker.policy.metrics import Clock, Metrics, explained_variance, read_metrics
+from rewardranker.policy.offpolicy import gap_metrics, importance_weights, sampler_logprobs
 from rewardranker.policy.rollouts import (
     Rollout,
     Validation,
@@ -225,6 +228,8 @@ def train_ppo(
             )
             plan = plan_of_step(episodes, step, options, round, sharing)
             old, first = learner.before_updates(episodes, plan)
+            drawn_at = sampler_logprobs(samples, episodes.mask, options)
+            gaps = gap_metrics(old.logprobs, drawn_at, episodes.mask, step, output_dir)
             clock.lap("forward")
 
             # ADVANTAGES: the KL penalty at every token, the score at the last one.
@@ -239,14 +244,15 @@ def train_ppo(
 
             # UPDATE
             guard = functools.partial(guard_finite, state=state, folder=output_dir)
-            metrics = learner.update(episodes, plan, old, first, advantages, returns, guard)
+            weights = importance_weights(old.logprobs, drawn_at, options.importance_cap)
+            metrics = learner.update(episodes, plan, old, first, advantages, returns, guard, weights)
             del first  # its graph, and the memory that it holds
             clock.lap("update")
 
             # METRICS
             score, mean_kl = float(scores.mean()), kl.sum(dim=1).mean().item()
             guard_collapse(mean_kl, metrics["policy/entropy_avg"], state, options, output_dir)
-            metrics |= {
+            metrics |= gaps | {
                 "eps": len(samples) / sum(clock.seconds.values()),
                 "lr": options.learning_rate,
                 "objective/scores": score,

@@ -26,6 +26,9 @@ class Rollout(Protocol):
     its `completion`. The same arguments and weights must give the same samples, or resumption is not exact; and a
     sample must depend on its own task, number and seed alone, or results depend on the number of processes. Nothing
     but `temperature` may reshape the distribution (top-p is 1), because PPO takes the samples to be drawn from it.
+
+    All processes of a launch call it at the same time, one without tasks of its own too: weights may have to be handed
+    to what draws.
     """
 
     def __call__(
@@ -38,7 +41,7 @@ def drawn_together(
 ) -> list[list[Sample]]:
     """`rollout` with the tasks shared by the processes of the launch; the samples of all tasks, on every process."""
     own = processes.own_share(tasks)
-    return processes.gathered(rollout(model, own, n, seed=seed, temperature=temperature) if own else [])
+    return processes.gathered(rollout(model, own, n, seed=seed, temperature=temperature))
 
 
 def rewarded_together(reward: RewardFunction, owners: Sequence[Task], samples: Sequence[Sample]) -> NDArray[np.float32]:

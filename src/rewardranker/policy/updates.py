@@ -135,12 +135,14 @@ class Learner:
         advantages: Tensor,
         returns: Tensor,
         guard: Callable[[Mapping[str, float]], None],
+        weights: Tensor | None = None,
     ) -> dict[str, float]:
         """All optimiser steps of a PPO step; means over the tokens of all of them.
 
         Args:
             first: the first batch as `before_updates` scored it; None: score it here.
             guard: called with losses and the gradient's norm before the optimiser uses them; raises to stop.
+            weights: of each token's policy loss, `[episodes, longest completion]`; None: 1.
         """
         options = self.options
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -158,10 +160,11 @@ class Learner:
                 value_loss, value_clipped = clipped_value_loss(
                     new.values, old.values[rows][mask], returns[rows][mask], options.value_clip
                 )
+                weighed = policy_loss if weights is None else policy_loss * weights[rows][mask]
                 # Sums over the micro-batch, divided by the tokens of the minibatch: its exact mean, however split.
-                ((policy_loss.sum() + options.value_coefficient * value_loss.sum()) / minibatch.tokens).backward()
+                ((weighed.sum() + options.value_coefficient * value_loss.sum()) / minibatch.tokens).backward()
                 sums_here = {
-                    "loss/policy_avg": policy_loss,
+                    "loss/policy_avg": weighed,
                     "loss/value_avg": value_loss,
                     "policy/clipfrac_avg": policy_loss > -advantages[rows][mask] * ratio,
                     "policy/approxkl_avg": 0.5 * (new.logprobs - old.logprobs[rows][mask]) ** 2,
