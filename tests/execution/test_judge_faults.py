@@ -51,11 +51,17 @@ def of_role(judge: ProgramJudge, role: str) -> list[int]:
         return workers
     below = [child for worker in workers for child in children(worker)]
     zygotes = [pid for pid in below if " zygote " in command(pid)]
-    if role == "zygote":
-        return zygotes
     if role == "tester":
         return [pid for pid in below if pid not in zygotes]
-    return [child for zygote in zygotes for child in children(zygote)]
+    if role == "wall":
+        return zygotes
+    walled = [child for pid in zygotes if is_bubblewrap(pid) for child in children(pid)]
+    zygotes = walled or zygotes
+    return zygotes if role == "zygote" else [child for zygote in zygotes for child in children(zygote)]
+
+
+def is_bubblewrap(pid: int) -> bool:
+    return Path(f"/proc/{pid}/comm").read_text().strip() == "bwrap"
 
 
 def descendants(pid: int) -> set[int]:
@@ -79,7 +85,7 @@ def processes_of(uids: set[int]) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("role", ["worker", "zygote", "tester", "candidate"])
+@pytest.mark.parametrize("role", ["worker", "wall", "zygote", "tester", "candidate"])
 def test_killed_process_changes_no_verdict(role: str) -> None:
     killed = 0
     verdicts = []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ _ROOT = Path("/sys/fs/cgroup")
 _OWN = 64 * 2**20
 """What the zygote itself and its wall may take."""
 _REMOVE_SECONDS = 2.0
+_KILLS = re.compile(rb"^oom_kill (\d+)", re.MULTILINE)
 
 
 class ControlGroup:
@@ -27,7 +29,8 @@ class ControlGroup:
         limit, events = (
             ("memory.max", "memory.events") if version == 2 else ("memory.limit_in_bytes", "memory.oom_control")
         )
-        self._limit_file, self._events = memory / limit, memory / events
+        self._limit_file = memory / limit
+        self._events = os.open(memory / events, os.O_RDONLY | os.O_CLOEXEC)  # asked for each program
         self._limits = (0, 0)
 
     def join(self) -> None:
@@ -49,13 +52,13 @@ class ControlGroup:
     def kills(self) -> int:
         """How many processes of the group the kernel has killed for want of memory."""
         with contextlib.suppress(OSError):
-            for line in self._events.read_text().splitlines():
-                if line.startswith("oom_kill "):
-                    return int(line.split()[1])
+            found = _KILLS.search(os.pread(self._events, 4096, 0))
+            return int(found[1]) if found else 0
         return 0
 
     def remove(self) -> None:
         """Once its processes have been killed; they may need a moment to be gone."""
+        os.close(self._events)
         end = time.monotonic() + _REMOVE_SECONDS
         for folder in {self._memory, self._pids}:
             while folder.exists() and time.monotonic() < end:

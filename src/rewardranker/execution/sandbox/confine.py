@@ -23,7 +23,6 @@ THREADS = 32
 _FILES = 64
 _LIBRARY = 40
 """Descriptors from here on hold the library's folder, out of the way of the candidate's few."""
-_LAST_DESCRIPTOR = 4096
 _TMP_BYTES = 64 * 2**20
 TEMPORARY_BYTES = 2 * _TMP_BYTES
 """/tmp and /dev/shm together."""
@@ -67,6 +66,7 @@ class Confinement:
             _reach_library_by_descriptor()
         self.space: int = process.own_address_space() + options["memory_mb"] * 2**20
         self._others = options["user_tasks"] if self._shares_task_count() else 0
+        self._spares = int(self._level == "namespaces")  # another candidate of this user that waits for its turn
         self._rules: landlock.Ruleset | None = None
         if self._level == "landlock":
             readable = [*landlock.system_paths(), *options["readable"]]
@@ -126,7 +126,7 @@ class Confinement:
             steps.append(("Landlock", self._rules.restrict, (read_only, read_write)))
         # All descriptors but the channel and the standard ones; the library's folder stays.
         steps.append(("close", os.closerange, (4, _LIBRARY)))
-        steps.append(("close", os.closerange, (_LIBRARY + 1, _LAST_DESCRIPTOR)))
+        steps.append(("close", os.closerange, (_LIBRARY + 1, process.LAST_DESCRIPTOR)))
         if self._filter is not None:
             steps += self._filter.installing()
         return steps
@@ -139,7 +139,7 @@ class Confinement:
             resource.RLIMIT_CPU: (cpu + 1, cpu + 2),
             resource.RLIMIT_FSIZE: (command.file_bytes if command else options["output_bytes"],) * 2,
             resource.RLIMIT_NOFILE: (command.files if command else _FILES,) * 2,
-            resource.RLIMIT_NPROC: (self._others + (command.processes if command else THREADS),) * 2,
+            resource.RLIMIT_NPROC: (self._others + self._spares + (command.processes if command else THREADS),) * 2,
         }
         space = command.address_space if command else self.space
         if space is not None:

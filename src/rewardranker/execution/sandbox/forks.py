@@ -20,7 +20,7 @@ class Fault(Exception):
 
 
 class ZygoteProcess:
-    """A zygote and its one candidate at a time.
+    """A zygote and its candidates: the one that runs, and at level A one more (`spares`).
 
     Args:
         options: the worker's.
@@ -62,14 +62,25 @@ class ZygoteProcess:
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    def fork(self, whole: bool, fds: list[int]) -> Run:
+    def fork(self, whole: bool, fds: list[int], ahead: bool = False) -> Run | None:
         """Fork a candidate for functions, or for a whole program, that gets these descriptors; they are closed here.
 
+        Args:
+            ahead: while another runs, which may have left no room: then there is none.
+
         Raises:
-            Fault: the zygote is gone.
+            Fault: the zygote is gone, or there is no room.
         """
+        if not ahead:
+            self.limit_programs()
+        forked = self._fork(b"W" if whole else b"F", fds, None)
+        if forked is None and not ahead:
+            raise Fault("no process can be forked for a program")
+        return None if forked is None else Run(*forked, self._timeout)
+
+    def limit_programs(self) -> None:
+        """Have the control group, if there is one, bound a Python program."""
         self._limit(self._memory, THREADS)
-        return Run(self._fork(b"W" if whole else b"F", fds, None), self._timeout)
 
     def execute(self, command: Command, fds: list[int]) -> Run:
         """Fork a candidate that executes a command line, with these descriptors; they are closed here.
@@ -78,7 +89,10 @@ class ZygoteProcess:
             Fault: the zygote is gone.
         """
         self._limit(command.data or command.address_space or self._memory, command.processes)
-        return Run(self._fork(b"X", fds, command._asdict()), command.cpu_seconds)
+        forked = self._fork(b"X", fds, command._asdict())
+        if forked is None:
+            raise Fault("no process can be forked for a command")
+        return Run(*forked, command.cpu_seconds)
 
     def end(self, run: Run, gone: bool = False) -> None:
         """Kill the candidate and all it left; its usage is then in `run`.
@@ -89,10 +103,18 @@ class ZygoteProcess:
         Raises:
             Fault: the zygote is gone.
         """
-        run.ended(*KILLED.unpack(self._command(b"G" if gone else b"K", [], None, KILLED.size)))
-        if self._group is not None and not run.was_alive and os.WIFSIGNALED(run.status):
-            kills = self._group.kills()
-            run.out_of_memory, self._kills = kills > self._kills, kills
+        kind = b"G" if gone else b"K"
+        run.ended(*KILLED.unpack(self._command(kind + FORKED.pack(run.number), [], None, KILLED.size)))
+        if not run.was_alive and os.WIFSIGNALED(run.status):
+            run.out_of_memory = self.new_kills()
+
+    def new_kills(self) -> bool:
+        """Whether the kernel has killed anything for want of memory since this was last asked, or since `end` was told
+        of a killed candidate."""
+        if self._group is None:
+            return False
+        before, self._kills = self._kills, self._group.kills()
+        return self._kills > before
 
     def make_box(self, files: dict[str, bytes]) -> int:
         """A folder for a program of another language that holds these files; its number.
@@ -135,13 +157,14 @@ class ZygoteProcess:
         if self._group is not None:
             self._group.limit(memory + TEMPORARY_BYTES, processes)
 
-    def _fork(self, kind: bytes, fds: list[int], frame: Any) -> int:
+    def _fork(self, kind: bytes, fds: list[int], frame: Any) -> tuple[int, int] | None:
+        """The zygote's number for the new process and a descriptor of it; None where there is no room for one."""
         try:
             self._send(kind, fds, frame)
-            _, pidfds, _, _ = socket.recv_fds(self._socket, FORKED.size, 1)
-            if not pidfds:
+            reply, pidfds, _, _ = socket.recv_fds(self._socket, FORKED.size, 1)
+            if not reply:
                 raise ConnectionError(f"exit status {self._process.poll()}")
-            return pidfds[0]
+            return (FORKED.unpack(reply)[0], pidfds[0]) if pidfds else None
         except (OSError, Gone) as error:
             raise Fault(f"the zygote is gone ({error})") from None
         finally:

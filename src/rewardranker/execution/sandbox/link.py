@@ -6,16 +6,32 @@ is asked of the program, but for comparisons with the tests' own values, which w
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import types
+from collections import deque
 from typing import Any, NoReturn
 
 from .candidate import MUTABLE, READY, builtin_error
+from .foreseen import ForeseenCall
 from .plan import Plan
-from .wire import BUILTIN_ERRORS, BrokenFrame, CantCross, Codec, FrameReader, Gone, TooLong, write_frame
+from .wire import (
+    BUILTIN_ERRORS,
+    HEADER,
+    BrokenFrame,
+    CantCross,
+    Codec,
+    FrameReader,
+    Gone,
+    TooLong,
+    write_all,
+    write_frame,
+)
 
 _DETAIL = 500
+_AHEAD_BYTES = 1 << 15
+"""Of questions sent ahead: fewer than a socket holds, so that sending them never waits for who answers."""
 
 
 class Halt(BaseException):
@@ -32,6 +48,10 @@ class NotReady(Exception):
     """The candidate died before it had the program: a fault of the judge."""
 
 
+class Unforeseen(BaseException):
+    """A test makes another call than the one sent ahead for it: a fault of the judge, whatever the test catches."""
+
+
 class _Forged(Exception):
     pass
 
@@ -46,6 +66,8 @@ class Link:
         self._callbacks: list[Any] = []
         self._errors: dict[str, type[Exception]] = {}
         self._in_callback = False
+        self._asked: deque[tuple[str, ForeseenCall]] = deque()
+        """Calls sent ahead, not yet answered, with their nonces."""
         self._streams = (sys.stdin, sys.stdout, sys.stderr)
         self.halt: Halt | None = None
         """The last failure to answer; tests that swallow it do not pass."""
@@ -71,6 +93,28 @@ class Link:
         """
         return {entry[0]: entry[1] for entry in self.ask("load", plan.setup, program, plan.names) if len(entry) == 2}
 
+    @property
+    def is_ahead(self) -> bool:
+        """Whether a call was sent ahead that no test has made yet."""
+        return bool(self._asked)
+
+    def ask_ahead(self, function: Remote, calls: list[ForeseenCall]) -> None:
+        """Send calls, or the first of them, that tests will make next, in this order; `call` then takes the answers."""
+        if self._callbacks or (sys.stdin, sys.stdout, sys.stderr) != self._streams:
+            return  # a program that calls one reads the answer to that next; what is printed may be wanted
+        frames: list[bytes] = []
+        size = 0
+        for call in calls:
+            nonce = os.urandom(8).hex()
+            body = f'["{nonce}","call",{{"ref":{function._number}}},{call.text},{{"dict":[]}},false]'.encode("ascii")
+            size += HEADER.size + len(body)
+            if size > _AHEAD_BYTES:
+                break
+            frames += (HEADER.pack(len(body)), body)
+            self._asked.append((nonce, call))
+        with contextlib.suppress(Gone):  # whoever waits for the answers sees it
+            write_all(self._fd, b"".join(frames))
+
     def call(self, function: Remote, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         return self.ask("call", function, args, kwargs)
 
@@ -95,6 +139,11 @@ class Link:
         stdin, stdout, stderr = self._streams
         if sys.stdin is not stdin or sys.stderr is not stderr:
             self.refuse("a test replaces sys.stdin or sys.stderr, which is not the program's")
+        if self._asked:
+            nonce, call = self._asked.popleft()
+            if operation != "call" or parts[1:] != (call.args, {}):
+                raise Unforeseen(f"{operation} of {parts!r:.200}, but {call.args!r:.200} was foreseen")
+            return self._exchange(None, nonce, parts[1], False)
         nonce = os.urandom(8).hex()
         plain = self._codec.plain
         args: tuple[Any, ...] = ()
@@ -108,8 +157,12 @@ class Link:
                 sent = [plain(part) for part in parts]
         except CantCross as error:
             self.refuse(str(error))
+        return self._exchange(self._codec.dumps([nonce, operation, *sent]), nonce, args, captures)
+
+    def _exchange(self, question: bytes | None, nonce: str, args: tuple[Any, ...], captures: bool) -> Any:
         try:
-            write_frame(self._fd, self._codec.dumps([nonce, operation, *sent]))
+            if question is not None:
+                write_frame(self._fd, question)
             return self._answer(nonce, args, captures)
         except Gone:
             self.halt = Halt("exited", "the process ended before it answered", True)

@@ -18,6 +18,8 @@ _WALL_MARGIN = 1.0
 """Wall-clock seconds beyond the CPU limit."""
 _UNWATCHED_SECONDS = 0.02
 _ALONE_SECONDS = 0.05
+_EARLY_SECONDS = 0.05
+"""A candidate that stood ready for less can't have waited for a processor for longer: not worth asking."""
 _MOST_PATIENCE = 8
 """On a loaded machine the wall limit is stretched by the time spent waiting for a processor, at most so many times."""
 
@@ -35,11 +37,13 @@ class Run:
     """One candidate's life: limits while it lives, figures afterwards.
 
     Args:
+        number: its process id, as the zygote sees it.
         pidfd: descriptor of its process, which this object closes.
         timeout: CPU seconds it may use.
     """
 
-    def __init__(self, pidfd: int, timeout: float) -> None:
+    def __init__(self, number: int, pidfd: int, timeout: float) -> None:
+        self.number = number
         self.pidfd = pidfd
         self.timeout = timeout
         self.start = time.monotonic()
@@ -49,6 +53,13 @@ class Run:
         self.out_of_memory = False
         """Whether the kernel killed it because its control group was full."""
         self._delays: dict[int, float] = {}
+        self._early_delay = 0.0
+
+    def begin(self) -> None:
+        """It gets its program now: time counts from here, however long it stood ready."""
+        if time.monotonic() - self.start > _EARLY_SECONDS:
+            self._early_delay = sum(process.run_delays(self.pid).values())
+        self.start = time.monotonic()
 
     @functools.cached_property
     def pid(self) -> int:
@@ -70,7 +81,8 @@ class Run:
         wall = limit - elapsed
         if wall < limit / 2:
             self._delays |= process.run_delays(self.pid)
-            wall += min(sum(self._delays.values()), limit * (_MOST_PATIENCE - 1))
+            delay = sum(self._delays.values()) - self._early_delay
+            wall += min(delay, limit * (_MOST_PATIENCE - 1))
         return min(cpu, wall)
 
     def ended(self, status: int, cpu: float, peak: float, survivors: int, was_alive: bool) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 
 from .comparing import Rules
 from .failing import Definition, can_fail, is_under_main
+from .foreseen import ForeseenCall, foreseen_call
 from .splitting import is_main_call, split_check, written_tests
 
 _BUILTINS = frozenset(dir(builtins))
@@ -43,6 +44,8 @@ class Plan:
     """(source, code) of statements counted one by one."""
     checks: list[CodeType] = field(default_factory=list)
     """Definitions of `check`, each with a part of its body that is counted as one test."""
+    foreseen: list[ForeseenCall | None] = field(default_factory=list)
+    """For each of `asserts` or `checks` the one call that it makes, where that is known."""
     calls_check: bool = False
     """`source` defines `check` and does not call it itself; where `checks` is empty it is one test."""
     written: list[str] = field(default_factory=list)
@@ -92,6 +95,8 @@ def make_plan(task: dict[str, Any]) -> Plan:
     plan.entry_point = task["entry_point"] or _builtin_entry_point(parts, loads - defined - _BUILTINS)
     if plan.calls:
         loads |= {"Solution"}
+    if plan.asserts:
+        plan.foreseen = [foreseen_call(part.body, {plan.entry_point or ""}) for part in parts]
     free = loads - defined - _BUILTINS - {plan.entry_point}
     _refuse_tests_that_pass_everything(plan, [setup, *parts])
     plan.modules = sorted(free & sys.stdlib_module_names)
@@ -117,11 +122,18 @@ def _source_plan(tree: ast.Module, text: str) -> Plan:
     plan.calls_check = _defines(tree, "check") and not _calls(tree, "check")
     checks = split_check(tree) if plan.calls_check else []
     plan.checks = [compile(part, "<tests>", "exec", dont_inherit=True) for part in checks]
+    plan.foreseen = [_foreseen_in_check(part) for part in checks]
     if not plan.calls_check:
         plan.written = [name for name in written_tests(tree) if "." in name or not _calls(tree, name)]
     plan.source = compile(tree, "<tests>", "exec", dont_inherit=True)
     plan.total = len(plan.checks) or len(plan.written) or 1
     return plan
+
+
+def _foreseen_in_check(definition: ast.Module) -> ForeseenCall | None:
+    (function,) = definition.body
+    assert isinstance(function, ast.FunctionDef)
+    return foreseen_call(function.body, {arg.arg for arg in function.args.args[:1]})
 
 
 def _add_calls(plan: Plan, task: dict[str, Any]) -> None:

@@ -24,6 +24,7 @@ PRIVATE_UID_BASE = 1_900_000_000
 """Above every range that accounts and containers are given; a worker's process id is added."""
 NOBODY = 65534
 _TICKS = os.sysconf("SC_CLK_TCK")
+LAST_DESCRIPTOR = 4096
 PIDS = 1 << 22
 """Process ids are smaller (Linux's largest `pid_max`)."""
 

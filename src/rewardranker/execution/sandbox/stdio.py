@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import select
-import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -76,35 +75,36 @@ def run_once(worker: Worker, setup: str, program: str, text: str) -> Ended:
     Raises:
         Fault: the candidate's process failed before it had the program.
     """
-    ours, theirs = socket.socketpair()
-    stdin = os.memfd_create("stdin")
-    with open(os.dup(stdin), "wb") as file:
-        file.write(text.encode("utf-8", "surrogateescape"))
-    os.lseek(stdin, 0, os.SEEK_SET)
-    out, out_end = os.pipe()
-    err, err_end = os.pipe()
-    run = worker.zygote.fork(True, [theirs.detach(), stdin, out_end, err_end])
-    with ours:
-        reader = FrameReader(ours.fileno(), 1 << 16)
-        try:
-            ready = reader.read()
-        except (Gone, TooLong):
-            ready = b""
-        if ready != READY:
-            why = ready.decode("utf-8", "replace")
-            raise Fault(f"the candidate's process failed before it had the program: {why}")
-        with contextlib.suppress(Gone):
-            write_frame(ours.fileno(), json.dumps(["", setup, program]).encode())
-        printed, errors, over = collect(worker, run, out, err)
-        worker.zygote.end(run)
-        ours.setblocking(False)
-        try:
-            word = json.loads(reader.read())[0]
-        except Exception:
-            word = "exit"
-    os.close(out)
-    os.close(err)
+    candidate = worker.candidates.take(True)
+    run, channel = candidate.run, candidate.channel
+    _fill(candidate.stdin, text.encode("utf-8", "surrogateescape"))
+    reader = FrameReader(channel.fileno(), 1 << 16)
+    try:
+        ready = reader.read()
+    except (Gone, TooLong):
+        ready = b""
+    if ready != READY:
+        why = ready.decode("utf-8", "replace")
+        raise Fault(f"the candidate's process failed before it had the program: {why}")
+    with contextlib.suppress(Gone):
+        write_frame(channel.fileno(), json.dumps(["", setup, program]).encode())
+    worker.candidates.prepare(True)
+    printed, errors, over = collect(worker, run, candidate.out, candidate.err)
+    worker.zygote.end(run)
+    channel.setblocking(False)
+    try:
+        word = json.loads(reader.read())[0]
+    except Exception:
+        word = "exit"
+    candidate.close()
     return Ended(run, word, printed, errors, over)
+
+
+def _fill(fd: int, content: bytes) -> None:
+    """Write a file that is read from its beginning by a process which shares the descriptor's position."""
+    view, done = memoryview(content), 0
+    while done < len(view):
+        done += os.pwrite(fd, view[done:], done)
 
 
 def collect(worker: Worker, run: Run, out: int, err: int, tail: int = _TAIL) -> tuple[bytes, bytes, str]:

@@ -34,7 +34,7 @@ from typing import Any
 
 from . import numpy_names, surroundings
 from .comparing import values_match
-from .link import Halt, Link, NotReady, Remote
+from .link import Halt, Link, NotReady, Remote, Unforeseen
 from .plan import BadTests, Plan, make_plan
 from .wire import FrameReader, write_frame
 
@@ -77,7 +77,7 @@ def serve(connection: socket.socket, limit: int) -> None:
             report = {"bad_tests": str(error)}
         except NotReady:
             report = {"fault": "the candidate's process failed before it had the program"}
-        except Exception:
+        except (Exception, Unforeseen):
             report = {"fault": traceback.format_exc()[-1000:]}
         os.close(fds[0])
         if len(plans) > _PLANS:
@@ -168,7 +168,9 @@ def _run_one_by_one(plan: Plan, link: Link, space: dict[str, Any]) -> tuple[list
     entry = space.get(plan.entry_point or "")
     outcomes = "1" * (plan.source is not None and not plan.checks)
     failures: list[Failure] = []
-    for work, lines in _tests(plan, space, entry):
+    for number, (work, lines) in enumerate(_tests(plan, space, entry)):
+        if not link.is_ahead:
+            _ask_ahead(plan, link, space, entry, number)
         failure = _attempt(link, work, lines)
         outcomes += str(int(failure is None))
         if failure is None:
@@ -177,6 +179,19 @@ def _run_one_by_one(plan: Plan, link: Link, space: dict[str, Any]) -> tuple[list
         if failure[2]:
             break
     return failures, outcomes.ljust(plan.total, "-")
+
+
+def _ask_ahead(plan: Plan, link: Link, space: dict[str, Any], entry: Any, number: int) -> None:
+    """Send the calls that this test and those after it will make, up to the first test whose call is not known."""
+    calls = []
+    for call in plan.foreseen[number:]:
+        if call is None:
+            break
+        calls.append(call)
+    # Tests may have put their own in the place of what the foreseen ones name.
+    is_entry = type(entry) is Remote and (not plan.asserts or space.get(plan.entry_point or "") is entry)
+    if len(calls) > 1 and is_entry and "abs" not in space:
+        link.ask_ahead(entry, calls)
 
 
 def _tests(plan: Plan, space: dict[str, Any], entry: Any) -> Iterator[tuple[Callable[[], Any], list[str]]]:
@@ -224,6 +239,8 @@ def _attempt(link: Link, work: Callable[[], Any], lines: list[str] | None = None
     surroundings.watch(link)
     try:
         work()
+    except Unforeseen:
+        raise
     except BaseException as error:
         if link.halt is None:
             return _explain(link, error, lines or [])

@@ -248,7 +248,15 @@ def write_frame(fd: int, body: bytes) -> None:
     Raises:
         Gone: nobody reads.
     """
-    view = memoryview(HEADER.pack(len(body)) + body)
+    write_all(fd, HEADER.pack(len(body)) + body)
+
+
+def write_all(fd: int, frames: bytes) -> None:
+    """
+    Raises:
+        Gone: nobody reads.
+    """
+    view = memoryview(frames)
     try:
         while view:
             view = view[os.write(fd, view) :]

@@ -31,6 +31,7 @@ from .forks import Fault, ZygoteProcess
 from .outcome import explain, verdict
 from .plan import BadTests, make_plan
 from .servers import Servers
+from .spares import Candidates
 from .wire import FrameReader, Gone, write_frame
 from .zygote import COMMON_MODULES
 
@@ -60,6 +61,7 @@ class Worker:
         self._tester: TesterProcess | None = None
         process.lower_limit(resource.RLIMIT_STACK, _STACK, resource.getrlimit(resource.RLIMIT_STACK)[1])
         self.zygote = ZygoteProcess(options)
+        self.candidates = Candidates(self.zygote, ahead=options["level"] == "namespaces")
         self.servers = Servers(options)
         self._tester_uid = process.usable_uid(os.getpid() + _TESTER_NUMBER * process.PIDS)
         self._space = process.own_address_space() + (options["memory_mb"] + 256) * 2**20
@@ -127,10 +129,11 @@ class Worker:
     def _judge_functions(self, frame: bytes, task_text: bytes) -> dict[str, Any]:
         tests = self._tester or self._start_tester()
         self._tester = None
-        ours, theirs = socket.socketpair()
-        run = self.zygote.fork(False, [theirs.detach()])
-        with ours:
-            tests.begin(frame, ours.fileno())
+        candidate = self.candidates.take(False)
+        run = candidate.run
+        tests.begin(frame, candidate.channel.fileno())
+        candidate.close()
+        self.candidates.prepare(False)
         report = self._report(tests, run.remaining)
         timed_out = report is None
         if timed_out:
@@ -167,9 +170,9 @@ class Worker:
             theirs.close()
             return TesterProcess(pid, ours)
         try:
-            for connection in (ours, self._connection):
-                connection.close()
-            os.close(self.zygote.fileno())
+            # Nothing of the worker's: not its connections, and no channel of a candidate that waits.
+            os.closerange(3, theirs.fileno())
+            os.closerange(theirs.fileno() + 1, process.LAST_DESCRIPTOR)
             process.lower_limit(resource.RLIMIT_AS, self._space)
             process.lower_limit(resource.RLIMIT_FSIZE, 0)
             confine_tester(self.options["level"], self.options["readable"], self._tester_uid, parent)

@@ -1,13 +1,14 @@
 """The process that candidates are forked from: clean, with the common modules imported.
 
 It never reads a program or a test: it gets file descriptors to hand to the candidate, so nothing of earlier programs
-is in the memory a candidate starts with. It ends all that a candidate leaves behind before the next one.
+is in the memory a candidate starts with. It ends all that a candidate leaves behind when told to; at the levels
+without process namespaces that is before the next one is forked.
 
 Commands on its socket (the worker is the only one who holds the other end):
     b"F" / b"W" + descriptors   fork a candidate for functions (channel) or for a whole program (channel, 0, 1, 2)
     b"X" + descriptors + frame  fork a candidate that executes a command line (channel, 0, 1, 2; `confine.Command`)
-                                -> process id, and a descriptor of the process
-    b"K" / b"G"                 kill it and all it left, at once / after a moment to end by itself
+                                -> process id, and a descriptor of the process; -1 alone: there is no room for one
+    b"K" / b"G" + process id    kill it and all it left, at once / after a moment to end by itself
                                 -> wait status, CPU seconds, peak bytes, survivors, whether it was alive until then
     b"B" + descriptors + frame  make a folder that holds these files under the names in the frame -> its number
     b"D" + frame                remove the folder of that number -> the number
@@ -71,13 +72,13 @@ class Zygote:
         gc.collect()
         gc.freeze()
         is_warm = False
-        pid = 0
         try:
             while True:
                 command, fds, _, _ = socket.recv_fds(self._connection, 1, 8)
                 if not command:
                     return
                 if command in b"KG":
+                    (pid,) = FORKED.unpack(self._connection.recv(FORKED.size, socket.MSG_WAITALL))
                     self._connection.sendall(KILLED.pack(*self._kill(pid, 0.2 if command == b"G" else 0.0)))
                     continue
                 frame: Any = json.loads(self._frames.read()) if command in b"XBD" else None
@@ -90,10 +91,7 @@ class Zygote:
                     if command == b"F" and not is_warm:
                         warming.warm_up(self._options["output_bytes"])
                         is_warm = True
-                    pid = self._fork(command, fds, frame)
-                    pidfd = os.pidfd_open(pid)
-                    socket.send_fds(self._connection, [FORKED.pack(pid)], [pidfd])
-                    os.close(pidfd)
+                    self._say_forked(self._fork(command, fds, frame))
                 for fd in fds:
                     os.close(fd)
         finally:
@@ -101,13 +99,25 @@ class Zygote:
                 process.kill_user(self._uid)
             process.kill_children()
 
+    def _say_forked(self, pid: int | None) -> None:
+        if pid is None:
+            self._connection.sendall(FORKED.pack(-1))
+            return
+        pidfd = os.pidfd_open(pid)
+        socket.send_fds(self._connection, [FORKED.pack(pid)], [pidfd])
+        os.close(pidfd)
+
     # --- one candidate ------------------------------------------------------------------------------------------
 
-    def _fork(self, kind: bytes, fds: list[int], frame: dict[str, Any] | None) -> int:
+    def _fork(self, kind: bytes, fds: list[int], frame: dict[str, Any] | None) -> int | None:
+        """Its process id; None where there is no room for another process."""
         command = Command(**frame) if frame is not None else None
         folder, temporary = self._folders_for(command)
         steps = self._confinement.steps(fds, folder, temporary, command)
-        pid = self._namespaces.fork() if self._namespaces else process.fork()
+        try:
+            pid = self._namespaces.fork() if self._namespaces else process.fork()
+        except OSError:
+            return None
         if pid:
             return pid
         try:
