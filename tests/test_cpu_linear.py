@@ -14,7 +14,8 @@ pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason
 
 @pytest.fixture(autouse=True)
 def least(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Products of any size go to oneDNN."""
+    """Layers and products of any size go to oneDNN."""
+    monkeypatch.setattr(cpu_linear, "LEAST_WEIGHTS", 0)
     monkeypatch.setattr(cpu_linear, "LEAST_PRODUCT", 0)
 
 
@@ -107,6 +108,13 @@ def test_a_model_is_changed_only_where_the_processor_gains(monkeypatch: pytest.M
         monkeypatch.setattr(cpu_linear, "gains", lambda gains=gains: gains)
         model = speed_up(nn.Sequential(nn.Linear(2, 2)))
         assert type(model[0]) is expected
+
+
+def test_small_layers_stay_pytorchs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu_linear, "gains", lambda: True)
+    monkeypatch.setattr(cpu_linear, "LEAST_WEIGHTS", 12)
+    model = speed_up(nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2)))
+    assert [type(layer) for layer in model] == [OneDnnLinear, nn.Linear]
 
 
 def test_an_operator_that_is_missing_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
