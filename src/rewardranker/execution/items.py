@@ -108,7 +108,7 @@ class TaskTexts:
         }
 
     def _canary(self, language: languages.Language, tests: str) -> dict[str, Any]:
-        """The tests with an expected value changed, always the same for the same tests: `command.Canary`'s fields."""
+        """The tests with an expected value changed, always the same for the same tests: `toolchain.Canary`'s fields."""
         if not self._options.canary:
             return {"missing": "the option judge.canary is off"}
         seed = int.from_bytes(hashlib.sha256(tests.encode("utf-8", "surrogatepass")).digest()[:8], "little")

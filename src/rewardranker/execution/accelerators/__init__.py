@@ -1,6 +1,6 @@
 """Faster ways to build and run programs of a language, with the same verdicts.
 
-Each module gives overrides of `sandbox.command.Toolchain`'s fields; a machine that lacks what it needs gives none.
+Each module gives overrides of `sandbox.toolchain.Toolchain`'s fields; a machine that lacks what it needs gives none.
 """
 
 from __future__ import annotations

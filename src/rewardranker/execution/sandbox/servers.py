@@ -2,16 +2,19 @@
 
 A server is confined as a candidate is, in a zygote of its own, and sees no program's files: a request goes in on its
 standard input, an answer comes out on its standard output, both as frames (see `wire`). It is killed when it takes too
-long, and replaced after so many requests. An answer that does not come is no verdict: the plain way decides then.
+long or more CPU time than the request may, and replaced after so many requests. An answer that does not come is no
+verdict: the plain way decides then.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +28,8 @@ from .wire import HEADER, FrameReader, Gone, TooLong
 _SECONDS = 20.0
 """Wall clock of one request, a cold start included."""
 _START_SECONDS = 60.0
+_LOOK_SECONDS = 0.05
+"""How often the CPU time of a request is looked at that has a limit of it."""
 _LONGEST = 1 << 26
 _MOST_FAILURES = 3
 """After so many starts without a single answer it is not asked again: something is broken, and each start costs."""
@@ -42,6 +47,8 @@ class ServerSpec:
     requests: int
     """After so many it is replaced, whatever it may have kept."""
     processes: int = 64
+    greets: bool = False
+    """Whether it answers an empty request, so that no program's time is used by its start."""
 
 
 class Server:
@@ -56,8 +63,11 @@ class Server:
         self._served = 0
         self._failures = 0
 
-    def ask(self, *frames: bytes) -> tuple[bytes | None, Usage]:
+    def ask(self, *frames: bytes, cpu_seconds: float | None = None) -> tuple[bytes | None, Usage]:
         """The answer to one request, None where there is none, and what it cost.
+
+        Args:
+            cpu_seconds: it is ended when it has used so many without an answer.
 
         Raises:
             Fault: its process can't be forked.
@@ -66,23 +76,33 @@ class Server:
         if self._failures >= _MOST_FAILURES:
             return None, usage
         seconds = _SECONDS
+        if self._run is not None and self._is_gone():
+            self.stop()
         if self._run is None:
             self._start()
             seconds = _START_SECONDS
+            if self._spec.greets:
+                if self._exchange([b"", b""], time.monotonic() + seconds) is None:
+                    self._failures += 1
+                    self.stop()
+                    return None, usage
+                self._served = 1
         assert self._run is not None
-        start, cpu = time.monotonic(), process.tree_cpu_seconds(self._run.pid)
-        answer = self._exchange(b"".join(HEADER.pack(len(frame)) + frame for frame in frames), start + seconds)
+        pid = self._run.pid
+        start, cpu = time.monotonic(), process.tree_cpu_seconds(pid)
+        most = None if cpu_seconds is None else cpu + cpu_seconds
+        answer = self._exchange(frames, start + seconds, most)
         usage.seconds = time.monotonic() - start
-        if answer is not None:
-            usage.cpu = process.tree_cpu_seconds(self._run.pid) - cpu
-            usage.peak_mb = _resident_mb(self._run.pid)
+        with contextlib.suppress(OSError):
+            usage.cpu = process.tree_cpu_seconds(pid) - cpu
+            usage.peak_mb = _resident_mb(pid)
         if answer is not None:
             self._failures = 0
         elif self._served == 0:
             self._failures += 1
         self._served += 1
         if answer is None or self._served >= self._spec.requests:
-            self._stop()
+            self.stop()
         return answer, usage
 
     def close(self) -> None:
@@ -122,13 +142,19 @@ class Server:
         self._reader = FrameReader(self._answers, _LONGEST)
         self._run, self._served = run, 0
 
-    def _exchange(self, request: bytes, deadline: float) -> bytes | None:
+    def _exchange(self, frames: Sequence[bytes], deadline: float, most: float | None = None) -> bytes | None:
+        """The answer to a request; None where there is none by the deadline, or when the process has used `most` CPU
+        seconds since it was started."""
+        assert self._run is not None
         poll = select.poll()
         poll.register(self._requests, select.POLLOUT)
         poll.register(self._answers, select.POLLIN)
-        view = memoryview(request)
+        view = memoryview(b"".join(HEADER.pack(len(frame)) + frame for frame in frames))
         while (left := deadline - time.monotonic()) > 0:
-            for fd, event in poll.poll(left * 1000 + 1):
+            events = poll.poll(1 + (left if most is None else min(left, _LOOK_SECONDS)) * 1000)
+            if not events and most is not None and self._used(most):
+                return None
+            for fd, event in events:
                 if fd == self._answers:
                     return self._read()
                 if event & (select.POLLERR | select.POLLHUP):
@@ -141,15 +167,28 @@ class Server:
                     poll.unregister(fd)
         return None
 
+    def _is_gone(self) -> bool:
+        """Whether it has ended, or says something unasked."""
+        return bool(select.select([self._answers], [], [], 0)[0])
+
+    def _used(self, cpu_seconds: float) -> bool:
+        assert self._run is not None
+        try:
+            return process.tree_cpu_seconds(self._run.pid) >= cpu_seconds
+        except OSError:
+            return True
+
     def _read(self) -> bytes | None:
         try:
             return self._reader.read()
         except (Gone, TooLong):
             return None
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """End its process; the next request gets a new one."""
+        if self._run is None:
+            return
         assert self._zygote is not None
-        assert self._run is not None
         self._close_pipes()
         self._zygote.end(self._run)
         self._run = None
@@ -160,14 +199,14 @@ class Server:
 
 
 class Servers:
-    """All servers of a worker, by how they are started."""
+    """All servers of a worker, by how they are started, and those started alike by their number."""
 
     def __init__(self, options: dict[str, Any]) -> None:
         self._options = options
         self._servers: dict[str, Server] = {}
 
-    def get(self, spec: dict[str, Any]) -> Server:
-        key = json.dumps(spec, sort_keys=True)
+    def get(self, spec: dict[str, Any], number: int = 0) -> Server:
+        key = json.dumps([number, spec], sort_keys=True)
         if key not in self._servers:
             self._servers[key] = Server(self._options, ServerSpec(**spec), len(self._servers) + 1)
         return self._servers[key]
@@ -178,8 +217,12 @@ class Servers:
 
 
 def _resident_mb(pid: int) -> float:
-    try:
-        with open(f"/proc/{pid}/statm") as file:
-            return int(file.read().split()[1]) * _PAGE / 2**20
-    except OSError:
-        return 0.0
+    """Memory that a process and its children use, of which one is the server itself where it has its own process ids."""
+    total = 0.0
+    with contextlib.suppress(OSError):
+        with open(f"/proc/{pid}/task/{pid}/children") as file:
+            pids = [pid, *map(int, file.read().split())]
+        for each in pids:
+            with open(f"/proc/{each}/statm") as file:
+                total += int(file.read().split()[1]) * _PAGE / 2**20
+    return total

@@ -17,7 +17,8 @@ import java.util.Map;
  *
  * <p>A frame is a length (4 bytes, little-endian) and that many bytes. A request is two frames, file name and source,
  * both UTF-8. An answer is one frame: byte 0 and (frame name, frame content) for each file; byte 1 and the compiler's
- * messages for an error in the program; byte 2 and a reason where the plain compiler should be asked.
+ * messages for an error in the program; byte 2 and a reason where the plain compiler should be asked; byte 3 and files as
+ * after 0 where the program is known to do nothing but compute.
  *
  * <p>Not guaranteed: that a source does not take very long; whoever asks must be ready to end this process.
  */
@@ -90,7 +91,7 @@ final class CompileServer {
         }
     }
 
-    private static byte[] text(int kind, String text) throws IOException {
+    static byte[] text(int kind, String text) throws IOException {
         ByteArrayOutputStream answer = new ByteArrayOutputStream();
         answer.write(kind);
         answer.write(text.getBytes(StandardCharsets.UTF_8));
@@ -102,7 +103,7 @@ final class CompileServer {
     }
 
     /** Null at the end of the stream. */
-    private static byte[] readFrame(DataInputStream stream) throws IOException {
+    static byte[] readFrame(DataInputStream stream) throws IOException {
         byte[] length = stream.readNBytes(4);
         if (length.length == 0) {
             return null;
@@ -118,7 +119,7 @@ final class CompileServer {
         return content;
     }
 
-    private static byte[] frame(byte[] content) {
+    static byte[] frame(byte[] content) {
         return ByteBuffer.allocate(4 + content.length).order(ByteOrder.LITTLE_ENDIAN).putInt(content.length).put(content).array();
     }
 }

@@ -8,9 +8,11 @@ import java.io.StringWriter;
 import java.net.URI;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.regex.Pattern;
 import javax.tools.FileObject;
 import javax.tools.ForwardingJavaFileManager;
@@ -27,7 +29,8 @@ import javax.tools.ToolProvider;
  *
  * <p>Started as {@code JavaCompiler CLASS_PATH}; see {@link CompileServer} for what it reads and writes. Each source
  * gets a compiler of its own; only the file manager stays, which reads the platform's classes and the class path and
- * never sees a program's. Annotation processors do not run.
+ * never sees a program's. Annotation processors do not run. What is compiled is looked through (see {@link PureClasses}),
+ * here where no program runs; why a program may do more than compute is told on standard error.
  */
 public final class JavaCompiler implements CompileServer.Compiler {
     private static final List<String> OPTIONS = List.of("-proc:none", "-encoding", "UTF-8");
@@ -37,7 +40,10 @@ public final class JavaCompiler implements CompileServer.Compiler {
 
     private final javax.tools.JavaCompiler compiler = ToolProvider.getSystemJavaCompiler();
     private final List<File> classPath = new ArrayList<>();
+    private final PureClasses pure = new PureClasses();
     private StandardJavaFileManager platform;
+    /** What packages of the platform and the class path hold, which takes a third of a compilation to find out. */
+    private final Map<List<Object>, List<JavaFileObject>> packages = new HashMap<>();
 
     private JavaCompiler(String classPath) throws IOException {
         for (String path : classPath.split(File.pathSeparator)) {
@@ -56,6 +62,7 @@ public final class JavaCompiler implements CompileServer.Compiler {
     public void reset() throws IOException {
         platform = compiler.getStandardFileManager(null, null, StandardCharsets.UTF_8);
         platform.setLocation(StandardLocation.CLASS_PATH, classPath);
+        packages.clear();
     }
 
     @Override
@@ -63,7 +70,18 @@ public final class JavaCompiler implements CompileServer.Compiler {
         StringWriter messages = new StringWriter();
         Classes classes = new Classes(platform);
         CompilationTask task = compiler.getTask(messages, classes, null, OPTIONS, null, List.of(new Source(name, source)));
-        return task.call() ? CompileServer.files(classes.content()) : failed(messages.toString());
+        return task.call() ? compiled(classes.content()) : failed(messages.toString());
+    }
+
+    private byte[] compiled(Map<String, byte[]> files) throws IOException {
+        byte[] answer = CompileServer.files(files);
+        String why = answer[0] == 0 ? pure.whyNot(files) : "no answer";
+        if (why == null) {
+            answer[0] = 3;
+        } else {
+            System.err.println(why);
+        }
+        return answer;
     }
 
     private byte[] failed(String messages) throws IOException {
@@ -98,7 +116,7 @@ public final class JavaCompiler implements CompileServer.Compiler {
     }
 
     /** Takes what one compilation writes; everything else is the platform's. */
-    private static final class Classes extends ForwardingJavaFileManager<JavaFileManager> {
+    private final class Classes extends ForwardingJavaFileManager<JavaFileManager> {
         private final Map<String, ByteArrayOutputStream> written = new LinkedHashMap<>();
 
         Classes(JavaFileManager platform) {
@@ -132,6 +150,21 @@ public final class JavaCompiler implements CompileServer.Compiler {
                     return new ByteArrayInputStream(written.get(file).toByteArray());
                 }
             };
+        }
+
+        @Override
+        public Iterable<JavaFileObject> list(Location location, String name, Set<JavaFileObject.Kind> kinds, boolean deep)
+            throws IOException {
+            List<Object> key = List.of(location, name, Set.copyOf(kinds), deep);
+            List<JavaFileObject> found = packages.get(key);
+            if (found == null) {
+                found = new ArrayList<>();
+                super.list(location, name, kinds, deep).forEach(found::add);
+                if (!found.isEmpty()) {
+                    packages.put(key, found);
+                }
+            }
+            return found;
         }
 
         @Override
