@@ -47,10 +47,12 @@ RECIPE = {
     [
         (["judge", "samples.jsonl"], "'judge' runs in one process: start it without launch"),
         (["quickstart", "--ablations"], "--ablations runs in one process"),
+        (["sfft"], "'sfft' is no command. Several processes can share sft, reward"),
+        (["--num-machines", "2", "--main-address", "no.such.invalid", "sft"], "no.such.invalid is not known here"),
         (["--config-name", "single", "--num-processes", "2", "sft"], "single is one process, not 2"),
         (["--num-machines", "2", "sft"], "give --main-address"),
-        (["--num-machines", "2", "--main-address", "a", "--num-processes", "3", "sft"], "do not divide"),
-        (["--num-machines", "2", "--main-address", "a", "--machine-rank", "2", "sft"], "--machine-rank is 2"),
+        (["--num-machines", "2", "--main-address", "localhost", "--num-processes", "3", "sft"], "do not divide"),
+        (["--num-machines", "2", "--main-address", "localhost", "--machine-rank", "2", "sft"], "--machine-rank is 2"),
     ],
 )
 def test_a_launch_that_can_not_work_is_refused(
@@ -177,3 +179,20 @@ def test_processes_end_with_a_launcher_that_is_killed(tmp_path: Path) -> None:
     while any(Path(f"/proc/{pid}/exe").exists() for pid in started):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_all_processes_with_one_message(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = launch("--num-processes", "2", "sft", "--config", recipe(tmp_path), "--output-dir", str(out))
+    while not list(out.glob("model.checkpoints/checkpoint-*/complete.json")):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.05)
+    started = children(process.pid)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert errors.count("stopped; the same command goes on") == 1
+    assert "death signal" not in errors
+    assert "Traceback" not in errors
+    assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]

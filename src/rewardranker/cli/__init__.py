@@ -124,7 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("\nstopped; the same command goes on where it stopped", err=True)
+        if not _own_name():  # in a launch the launcher says it, once
+            click.echo("\nstopped; the same command goes on where it stopped", err=True)
         return INTERRUPTED
     except RewardRankerError as error:
         click.echo(f"error: {_own_name()}{error}", err=True)

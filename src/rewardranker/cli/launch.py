@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import sys
 import warnings
 from pathlib import Path
@@ -55,13 +56,17 @@ def command(
       rewardranker launch --num-processes 2 sft --config RECIPE --output-dir DIR
     """
     if arguments[0] not in COMMANDS:
-        raise click.UsageError(
-            f"'{arguments[0]}' runs in one process: start it without launch. Several can share {', '.join(COMMANDS)}"
-        )
+        fault = "runs in one process: start it without launch" if _is_command(arguments[0]) else "is no command"
+        raise click.UsageError(f"'{arguments[0]}' {fault}. Several processes can share {', '.join(COMMANDS)}")
     if "--ablations" in arguments:
         raise click.UsageError("--ablations runs in one process: start it without launch")
     if num_machines > 1 and main_address == "127.0.0.1":
         raise click.UsageError("with --num-machines give --main-address, the address of machine 0")
+    if num_machines > 1 and not _resolves(main_address):
+        raise click.UsageError(
+            f"--main-address {main_address} is not known here: give the name or IP address by which this machine "
+            "reaches machine 0"
+        )
     if machine_rank >= num_machines:
         raise click.UsageError(f"--machine-rank is {machine_rank}, but there are {num_machines} machines, from 0")
     import torch
@@ -105,8 +110,7 @@ def launch(options: dict[str, Any], arguments: tuple[str, ...]) -> int:
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    for noisy in ("torch.distributed.elastic", "torch.distributed.run", "accelerate"):
-        logging.getLogger(noisy).setLevel(logging.CRITICAL)  # what they say of a failure is said below, in fewer words
+    _quiet_launchers()
     given = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     parsed = launch_command_parser().parse_args([*given, "--module", "rewardranker", *arguments])
     os.environ["REWARDRANKER_LAUNCHER"] = str(os.getpid())
@@ -121,6 +125,28 @@ def launch(options: dict[str, Any], arguments: tuple[str, ...]) -> int:
     except ConnectionError as error:
         raise ProcessError(f"the processes can't meet: {error}: give another --main-port") from error
     return 0
+
+
+def _quiet_launchers() -> None:
+    """What torch and accelerate log of a failure is said by `_report`, in fewer words."""
+    import torch.distributed.run  # noqa: F401  each of its modules sets its own logger's level when it is imported
+
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith(("torch.distributed", "accelerate")):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _is_command(name: str) -> bool:
+    group = click.get_current_context().find_root().command
+    return isinstance(group, click.Group) and name in group.list_commands(click.get_current_context())
+
+
+def _resolves(address: str) -> bool:
+    try:
+        socket.getaddrinfo(address, None)
+    except OSError:
+        return False
+    return True
 
 
 def _report(error: ChildFailedError, processes: int) -> int:
