@@ -70,7 +70,7 @@ def main(settings, result):
         RewardRanker.from_pretrained(settings["reward_model"], "cpu"), settings["mean"], settings["deviation"]
     )
     recipe = Recipe(ppo=options)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, Rollouts(recipe).of_round(recipe, tokenizer, 1) as rollout:
         history = train_ppo(
             policy,
             reference,
@@ -78,7 +78,7 @@ def main(settings, result):
             tasks,
             tasks[:1],
             reward,
-            Rollouts(recipe).of_round(recipe, tokenizer, 1),
+            rollout,
             NoJudge(),
             options,
             PromptOptions(),

@@ -76,11 +76,11 @@ def ppo(folder: Path) -> None:
         max_new_tokens=12, micro_batch_tokens=120,
     )  # fmt: skip
     recipe = Recipe(ppo=options)
-    train_ppo(
-        reward_world.tiny_causal_lm(), None, tokenizer, TASKS, TASKS[:3], ppo_world.LetterReward("a"),
-        Rollouts(recipe).of_round(recipe, tokenizer, 1), LaterJudge(), options, PLAIN, folder,
-        launch=LOGGED, device=DEVICE,
-    )  # fmt: skip
+    with Rollouts(recipe).of_round(recipe, tokenizer, 1) as rollout:
+        train_ppo(
+            reward_world.tiny_causal_lm(), None, tokenizer, TASKS, TASKS[:3], ppo_world.LetterReward("a"),
+            rollout, LaterJudge(), options, PLAIN, folder, launch=LOGGED, device=DEVICE,
+        )  # fmt: skip
 
 
 def sample(path: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any, Protocol
 
@@ -25,6 +26,8 @@ class Engine(Protocol):
     def draw(
         self, model: Any, tokenizer: Any, tasks: Sequence[Task], n: int, sampling: SamplingOptions, round: int
     ) -> list[list[Sample]]: ...
+
+    def close(self) -> None: ...
 
 
 class Rollouts:
@@ -50,8 +53,9 @@ class Rollouts:
         if isinstance(self._engine, PolicyServer):
             processes.on_main(self._engine.check)
 
-    def of_round(self, recipe: Recipe, tokenizer: Any, round: int) -> Rollout:
-        """What `train_ppo` draws with."""
+    @contextmanager
+    def of_round(self, recipe: Recipe, tokenizer: Any, round: int) -> Iterator[Rollout]:
+        """What `train_ppo` draws with; after the context its memory is free for other stages."""
         engine = self._engine
 
         def draw(
@@ -67,7 +71,10 @@ class Rollouts:
             sampling = recipe.sampling.model_copy(update=changes)
             return engine.draw(model, tokenizer, tasks, samples_per_task, sampling, round)
 
-        return draw
+        try:
+            yield draw
+        finally:
+            engine.close()
 
 
 class OwnSampler:
@@ -83,3 +90,6 @@ class OwnSampler:
         batched = sampling.model_copy(update={"batch_tasks": max(1, ROLLOUT_ROWS // n)})
         sampler = TransformersSampler(model, tokenizer, batched, self._prompt, f"policy-{round}")
         return list(sampler.sample(tasks, n, round=round))
+
+    def close(self) -> None:
+        """There is nothing to give back: the policy is the training's."""

@@ -230,25 +230,26 @@ class Loop:
                 prompt=self.recipe.prompt,
                 judge=self.judge,
             )
-            result = train_ppo(
-                policy,
-                reference,
-                tokenizer,
-                self.tasks("train"),
-                self.tasks("validation"),
-                function,
-                self.rollouts.of_round(self.recipe, tokenizer, round),
-                self.judge,
-                self.recipe.ppo,
-                self.recipe.prompt,
-                folder / "ppo",
-                lora_rank=self.recipe.model.lora_rank,
-                lora_alpha=self.recipe.model.lora_alpha,
-                progress=self.progress,
-                device=self.device,
-                round=round,
-                launch=self.recipe.launch,
-            )
+            with self.rollouts.of_round(self.recipe, tokenizer, round) as rollout:
+                result = train_ppo(
+                    policy,
+                    reference,
+                    tokenizer,
+                    self.tasks("train"),
+                    self.tasks("validation"),
+                    function,
+                    rollout,
+                    self.judge,
+                    self.recipe.ppo,
+                    self.recipe.prompt,
+                    folder / "ppo",
+                    lora_rank=self.recipe.model.lora_rank,
+                    lora_alpha=self.recipe.model.lora_alpha,
+                    progress=self.progress,
+                    device=self.device,
+                    round=round,
+                    launch=self.recipe.launch,
+                )
             return dict(result.figures)
 
         self.stage(f"C ppo {folder.relative_to(self.path)}", work, together=True)

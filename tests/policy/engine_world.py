@@ -53,9 +53,9 @@ def train(folder, recipe, rollouts=None, **more):
     """PPO as the recipe draws, and the policy that it ended with."""
     torch.set_num_threads(1)
     model, tokenizer = new_model(), ppo_world.new_tokenizer()
-    rollout = (rollouts or Rollouts(recipe)).of_round(recipe, tokenizer, 1)
     wrap = more.pop("wrap", lambda rollout: rollout)
-    result = ppo_world.run(folder, recipe.ppo, model=model, reference=new_model(), rollout=wrap(rollout), **more)
+    with (rollouts or Rollouts(recipe)).of_round(recipe, tokenizer, 1) as rollout:
+        result = ppo_world.run(folder, recipe.ppo, model=model, reference=new_model(), rollout=wrap(rollout), **more)
     return result, model
 
 
@@ -69,7 +69,7 @@ def greedy(engine, model, seed=0):
 class FakeVLLM:
     """What `PolicyEngine` asks of `VLLMSampler`, done by transformers on a model of its own."""
 
-    made = 0
+    made = closed = 0
 
     def __init__(self, folder, options, prompt, name, *, dtype, engine):
         FakeVLLM.made += 1
@@ -85,6 +85,9 @@ class FakeVLLM:
         weights = dict(named)
         assert all(weight.requires_grad is False for weight in weights.values())
         self._model.load_state_dict(weights)  # refuses missing and unknown names
+
+    def close(self):
+        FakeVLLM.closed += 1
 
     def sample(self, tasks, n, *, round):
         sampler = TransformersSampler(self._model, ppo_world.new_tokenizer(), self.options, self._prompt, self.name)

@@ -108,7 +108,15 @@ def test_the_gap_shows_weights_of_a_step_before(tmp_path):
     assert result.history[2]["rollout/logprob_gap"] > 1e-2
 
 
-def test_one_engine_serves_all_rounds_but_no_other_shape():
+def test_the_engine_gives_its_memory_back_after_ppo_and_comes_again(tmp_path):
+    rollouts, made, closed = with_fake(), world.FakeVLLM.made, world.FakeVLLM.closed
+    for number in (1, 2):
+        world.train(tmp_path / str(number), world.recipe("vllm", steps=1), rollouts)
+        assert (world.FakeVLLM.made - made, world.FakeVLLM.closed - closed) == (number, number)
+    assert untimed(tmp_path / "1") == untimed(tmp_path / "2")
+
+
+def test_one_engine_serves_many_policies_but_no_other_shape():
     engine, made = with_fake()._engine, world.FakeVLLM.made
     first, second = world.greedy(engine, world.new_model(0)), world.greedy(engine, world.new_model(1))
     assert first != second
@@ -191,12 +199,12 @@ def test_a_server_draws_from_the_policys_weights(tmp_path, lora_rank):
         chosen = server_recipe(server, tmp_path / "weights")
         result, policy = world.train(tmp_path / "ppo", chosen, lora_rank=lora_rank)
         server.paths.clear()
+        assert list((tmp_path / "weights").iterdir()) == []
         assert [ids for ids, _ in world.greedy(Rollouts(chosen)._engine, policy)] == [
             ids for ids, _ in world.greedy(Rollouts(OWN)._engine, policy)
         ]
     assert server.paths[:3] == ["/collective_rpc", "/reset_prefix_cache", "/v1/completions"]
     assert max(line["rollout/logprob_gap_max"] for line in result.history[1:]) < 1e-4
-    assert len(list((tmp_path / "weights").iterdir())) == 1  # only what the server read last
 
 
 def checked(server, folder):

@@ -78,25 +78,26 @@ def command(
                 prompt=recipe.prompt,
                 judge=judge,
             )
-            result = train_ppo(
-                policy,
-                reference,
-                tokenizer,
-                tasks,
-                validation,
-                maximised,
-                rollouts.of_round(recipe, tokenizer, round_),
-                judge,
-                recipe.ppo,
-                recipe.prompt,
-                output_dir / "ppo",
-                lora_rank=recipe.model.lora_rank,
-                lora_alpha=recipe.model.lora_alpha,
-                progress=own_progress(),
-                launch=recipe.launch,
-                device=device,
-                round=round_,
-            )
+            with rollouts.of_round(recipe, tokenizer, round_) as rollout:
+                result = train_ppo(
+                    policy,
+                    reference,
+                    tokenizer,
+                    tasks,
+                    validation,
+                    maximised,
+                    rollout,
+                    judge,
+                    recipe.ppo,
+                    recipe.prompt,
+                    output_dir / "ppo",
+                    lora_rank=recipe.model.lora_rank,
+                    lora_alpha=recipe.model.lora_alpha,
+                    progress=own_progress(),
+                    launch=recipe.launch,
+                    device=device,
+                    round=round_,
+                )
             return dict(result.figures)
 
         common.show_figures(run.stage("ppo", work, together=True), output_dir / "ppo" / "policy")

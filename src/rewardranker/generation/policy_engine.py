@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from rewardranker import processes
 from rewardranker.config import PromptOptions, SamplingOptions, VLLMOptions
 from rewardranker.errors import ModelError
 from rewardranker.generation.vllm_sampler import VLLMSampler
@@ -26,7 +27,7 @@ NewSampler = Callable[..., Any]
 
 
 class PolicyEngine:
-    """One engine a process, made when it is first drawn from and kept for all policies of its shape."""
+    """One engine a process, made when it is first drawn from."""
 
     def __init__(self, prompt: PromptOptions, options: VLLMOptions, new_sampler: NewSampler = VLLMSampler) -> None:
         """
@@ -58,6 +59,12 @@ class PolicyEngine:
         finally:
             if self._sleeps(model):
                 sampler.sleep()
+
+    def close(self) -> None:
+        """Give the engine's memory back until it is drawn from again; in a launch of several processes it stays."""
+        if self._sampler is not None and processes.world_size() == 1:
+            self._sampler.close()
+            self._sampler = None
 
     def _awake(self, model: Any, tokenizer: Any, sampling: SamplingOptions) -> Any:
         shape = _shape(model)

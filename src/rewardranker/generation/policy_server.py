@@ -69,6 +69,12 @@ class PolicyServer:
         sampler = self._sampler(sampling, tokenizer)
         return list(sampler.sample(tasks, n, round=round)) if tasks else []
 
+    def close(self) -> None:
+        """Remove the weights that the server has read."""
+        if self._written is not None:
+            shutil.rmtree(self._written)
+            self._written = None
+
     def _sampler(self, sampling: SamplingOptions, tokenizer: Any) -> OpenAISampler:
         return OpenAISampler(
             self._url,

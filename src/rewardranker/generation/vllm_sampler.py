@@ -11,6 +11,7 @@ programs of `TransformersSampler`, whose random numbers are others.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -141,6 +142,13 @@ class VLLMSampler:
     def wake_up(self) -> None:
         """Go on after `sleep`."""
         self._engine.wake_up()
+
+    def close(self) -> None:
+        """Give all memory back. In a launch of several processes the engine stays: it would end their group with it."""
+        if processes.world_size() == 1:
+            self._engine.llm_engine.engine_core.shutdown()
+            del self._engine
+            gc.collect()
 
     def _parameters(self, task: Task, n: int) -> Any:
         options = self.options
