@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import OPTIONS, sample_of
@@ -16,6 +19,7 @@ from rewardranker.errors import SandboxError
 from rewardranker.execution import ProgramJudge
 from rewardranker.execution.sandbox import process
 from rewardranker.execution.sandbox.outcome import Run
+from rewardranker.execution.workers import WorkerProcess
 from rewardranker.types import StdioTest, Task
 
 TASK = Task("t", "", entry_point="f", tests=("assert f(1) == 2", "assert f(2) == 3"))
@@ -124,7 +128,7 @@ def test_program_that_fills_the_memory_leaves_later_verdicts_alone(judge: Progra
     greedy = """
 import os
 def f(x):
-    for _ in range(28):
+    for _ in range(12):
         if os.fork() == 0:
             held = []
             while True:
@@ -132,10 +136,78 @@ def f(x):
     while True:
         pass
 """
-    items = [(TASK, sample_of(f"{text}\n# {i}", "t", i)) for i in range(3) for text in (greedy, RIGHT)]
+    items = [(TASK, sample_of(f"{text}\n# {i}", "t", i)) for i in range(1) for text in (greedy, RIGHT)]
     verdicts = [verdict.status for verdict in judge.judge(items)]
-    assert verdicts[1::2] == ["passed"] * 3
+    assert verdicts[1::2] == ["passed"]
     assert "passed" not in verdicts[::2]
+
+
+# --- one after the other ----------------------------------------------------------------------------------------------
+
+
+def in_turns(judge: ProgramJudge, *programs: str) -> list[str]:
+    """The statuses of one stream in which each program comes five times."""
+    items = [(TASK, sample_of(f"{text}\n# {i}", "t", i)) for i in range(5) for text in programs]
+    return [verdict.status for verdict in judge.judge(items)]
+
+
+def test_processes_that_a_program_leaves_take_none_from_the_next(judge: ProgramJudge) -> None:
+    leaves = """
+import os, signal
+def f(x):
+    for _ in range(14):
+        if os.fork() == 0:
+            signal.pause()
+    return x + 1
+"""
+    starts = """
+import os
+def f(x):
+    children = []
+    for _ in range(28):
+        children.append(os.fork())
+        if not children[-1]:
+            os._exit(0)
+    return x + sum(os.waitpid(pid, 0)[1] == 0 for pid in children) - 27
+"""
+    assert in_turns(judge, leaves, starts) == ["passed"] * 10
+
+
+def test_memory_that_a_program_held_takes_none_from_the_next(judge: ProgramJudge) -> None:
+    holds = "held = []\ndef f(x):\n    held.append(b'x' * (100 << 20))\n    return x + 1"
+    assert in_turns(judge, holds, holds.replace("held", "kept")) == ["passed"] * 10
+
+
+def test_program_and_the_one_after_it_are_different_users(judge: ProgramJudge) -> None:
+    if not judge._workers[0].uid:
+        pytest.skip("an ordinary user has one user id for all programs")
+    task = Task("t", "", entry_point="f", tests=("assert f() == 0",))
+    program = "import os\ndef f(): return os.getuid()"
+    verdicts = judge.judge((task, sample_of(f"{program} - {judge._workers[0].uid}  # {i}", "t", i)) for i in range(6))
+    statuses = [verdict.status for verdict in verdicts]
+    assert statuses in (["passed", "wrong answer"] * 3, ["wrong answer", "passed"] * 3)
+
+
+def test_item_that_is_tried_again_runs_beside_no_other(judge: ProgramJudge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ends a worker then is known to be this item's doing."""
+    sent: list[dict[str, Any]] = []
+    send = WorkerProcess.send
+
+    def record(worker: WorkerProcess, frame: bytes) -> None:
+        sent.append(json.loads(frame.partition(b"\n")[0]))
+        send(worker, frame)
+
+    monkeypatch.setattr(WorkerProcess, "send", record)
+    for number, verdict in enumerate(judge.judge((TASK, sample_of(f"{RIGHT} # {i}", "t", i)) for i in range(30))):
+        assert verdict.sample_id == number
+        assert verdict.passed
+        if number == 10:
+            os.kill(judge._workers[0].pid, signal.SIGKILL)
+    times: Counter[str] = Counter()
+    for head in sent:
+        assert head.get("alone", False) <= (times[head["program"]] == 1)
+        times[head["program"]] += 1
+    assert [head.get("alone", False) for head in sent].count(True) == 1
 
 
 # --- time -----------------------------------------------------------------------------------------------------------

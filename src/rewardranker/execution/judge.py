@@ -301,7 +301,9 @@ class ProgramJudge:
                     worker.tickets.append(ticket)
                     # A worker that is gone is noticed on reading, with its cause.
                     with contextlib.suppress(OSError):
-                        worker.send(b'{"ticket":%d,' % ticket + slot.frame)
+                        # After a fault none but the item itself may be the cause.
+                        alone = b'"alone":true,' if slot.faults else b""
+                        worker.send(b'{"ticket":%d,' % ticket + alone + slot.frame)
 
     def _receive(self, waiting: deque[_Slot]) -> None:
         """Wait for news from the workers and take it in."""

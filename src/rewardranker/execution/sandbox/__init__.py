@@ -4,8 +4,9 @@
       └ worker      trusted, one a core: takes items, decides deadlines, composes verdicts
           ├ tester      runs the tests of Python functions; the only process that knows the expected values
           └ zygote      trusted and clean, inside bubblewrap at level A: never reads a program or a test; forks
-              └ candidate   confined; runs a Python program and answers calls with plain data, or becomes a compiler
-                            or a compiled program (`command`)
+              ├ candidate   confined; runs a Python program and answers calls with plain data, or becomes a compiler
+              │             or a compiled program (`command`)
+              └ candidate   at level A: the next one for a Python program, which stands ready (`spares`)
           └ zygote of a server, if a language has one
               └ candidate   a compiler or runtime that stays warm (`servers`)
 

@@ -55,7 +55,13 @@ class Confinement:
     copied for it, and that is most of what it costs.
     """
 
-    def __init__(self, options: dict[str, Any], uid: int | None, connection: int) -> None:
+    def __init__(self, options: dict[str, Any], uid: int | None, other_uid: int | None, connection: int) -> None:
+        """
+        Args:
+            uid: of candidates; None: the own.
+            other_uid: of every second one for Python programs, where two may run for a moment; None: there is none.
+            connection: the zygote's.
+        """
         self._options = options
         self._level: str = options["level"]
         self._uid = uid
@@ -66,7 +72,8 @@ class Confinement:
             _reach_library_by_descriptor()
         self.space: int = process.own_address_space() + options["memory_mb"] * 2**20
         self._others = options["user_tasks"] if self._shares_task_count() else 0
-        self._spares = int(self._level == "namespaces")  # another candidate of this user that waits for its turn
+        # Another candidate of the same user that waits for its turn.
+        self._spares = int(self._level == "namespaces" and other_uid is None)
         self._rules: landlock.Ruleset | None = None
         if self._level == "landlock":
             readable = [*landlock.system_paths(), *options["readable"]]
@@ -79,7 +86,11 @@ class Confinement:
             namespaces.call_once()
         for which in (resource.RLIMIT_CORE, resource.RLIMIT_MEMLOCK, resource.RLIMIT_MSGQUEUE):
             process.lower_limit(which, 0)  # candidates inherit these
-        self._usual = self._after_descriptors(None, "/tmp", None) if self._level == "namespaces" else None
+        self._usual: list[list[Step]] = []
+        if self._level == "namespaces":
+            users = [uid] if other_uid is None else [uid, other_uid]
+            self._usual = [self._after_descriptors(None, "/tmp", None, user) for user in users]
+        self._turn = 0
 
     def _shares_task_count(self) -> bool:
         """Whether RLIMIT_NPROC counts processes that are none of this zygote's."""
@@ -99,11 +110,14 @@ class Confinement:
         steps: list[Step] = [("setsid", os.setsid, ())]
         steps += [("dup2", os.dup2, (fd, number)) for number, fd in enumerate(standard or [self._null] * 3)]
         steps.append(("dup2", os.dup2, (channel, 3, False)))
-        if self._usual is not None and command is None:
-            return steps + self._usual
-        return steps + self._after_descriptors(folder, temporary, command)
+        if self._usual and command is None:
+            self._turn = (self._turn + 1) % len(self._usual)
+            return steps + self._usual[self._turn]
+        return steps + self._after_descriptors(folder, temporary, command, self._uid)
 
-    def _after_descriptors(self, folder: str | None, temporary: str, command: Command | None) -> list[Step]:
+    def _after_descriptors(
+        self, folder: str | None, temporary: str, command: Command | None, uid: int | None
+    ) -> list[Step]:
         steps: list[Step] = []
         if self._level == "namespaces":
             steps += namespaces.entering(folder, command is not None and command.writable, _TMP_BYTES)
@@ -112,8 +126,8 @@ class Confinement:
             steps.append(("chdir", os.chdir, (folder or temporary,)))
             steps.append(("environment", os.environ.__setitem__, ("TMPDIR", temporary)))
         steps += process.limiting(self._limits(command))
-        if self._uid is not None:
-            steps += process.dropping_user(self._uid)
+        if uid is not None:
+            steps += process.dropping_user(uid)
         steps.append(("no new privileges", process.forbid_new_privileges, ()))
         if self._level == "namespaces":
             steps.append(namespaces.DROPPING_CAPABILITIES)

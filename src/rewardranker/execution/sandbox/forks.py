@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import subprocess
+from collections.abc import Callable
 from typing import Any
 
 from . import cgroups, process
@@ -39,7 +40,8 @@ class ZygoteProcess:
         own["user_tasks"] = process.user_tasks()
         self._timeout = options["timeout"]
         self._memory = options["memory_mb"] * 2**20
-        self._kills = 0
+        self._owed: Callable[[Run | None], None] | None = None
+        """Takes the candidate that was asked for ahead and not yet received."""
         self._group = cgroups.make(f"rewardranker-{os.getpid()}-{number}")
         self._limit(self._memory, THREADS)
         self._process = subprocess.Popen(
@@ -55,6 +57,8 @@ class ZygoteProcess:
         self._socket = ours
         self.hello: dict[str, Any] = json.loads(ours.makefile("rb").readline() or "{}")
         self.hello["group"] = self._group is not None
+        self.keeps_apart: bool = self.hello.get("two_users", False)
+        """Whether what a program left, another user's and of other namespaces, may be there while the next one runs."""
         if "uid" not in self.hello:
             status = self._process.wait()
             raise Fault(f"the process that programs are forked from did not start (exit status {status})")
@@ -62,25 +66,55 @@ class ZygoteProcess:
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    def fork(self, whole: bool, fds: list[int], ahead: bool = False) -> Run | None:
+    def fork(self, whole: bool, fds: list[int]) -> Run:
         """Fork a candidate for functions, or for a whole program, that gets these descriptors; they are closed here.
-
-        Args:
-            ahead: while another runs, which may have left no room: then there is none.
 
         Raises:
             Fault: the zygote is gone, or there is no room.
         """
-        if not ahead:
-            self.limit_programs()
+        self.limit_programs()
         forked = self._fork(b"W" if whole else b"F", fds, None)
-        if forked is None and not ahead:
+        if forked is None:
             raise Fault("no process can be forked for a program")
-        return None if forked is None else Run(*forked, self._timeout)
+        return self._run(forked, self._timeout)
+
+    def fork_ahead(self, whole: bool, fds: list[int], take: Callable[[Run | None], None]) -> None:
+        """`fork`, while another program runs, and without waiting for it.
+
+        Args:
+            take: is given the candidate, by `settle` at the latest; None: there was no room for one.
+
+        Raises:
+            Fault: the zygote is gone.
+        """
+        self.settle()
+        try:
+            self._send(b"W" if whole else b"F", fds, None)
+        except (OSError, Gone) as error:
+            raise Fault(f"the zygote is gone ({error})") from None
+        finally:
+            for fd in fds:
+                os.close(fd)
+        self._owed = take
+
+    def settle(self) -> None:
+        """Wait for what `fork_ahead` asked for last.
+
+        Raises:
+            Fault: the zygote is gone.
+        """
+        if self._owed is None:
+            return
+        take, self._owed = self._owed, None
+        try:
+            forked = self._receive_forked()
+        except OSError as error:
+            raise Fault(f"the zygote is gone ({error})") from None
+        take(None if forked is None else self._run(forked, self._timeout))
 
     def limit_programs(self) -> None:
         """Have the control group, if there is one, bound a Python program."""
-        self._limit(self._memory, THREADS)
+        self._limit(self._memory, 2 * THREADS if self.keeps_apart else THREADS)
 
     def execute(self, command: Command, fds: list[int]) -> Run:
         """Fork a candidate that executes a command line, with these descriptors; they are closed here.
@@ -92,29 +126,26 @@ class ZygoteProcess:
         forked = self._fork(b"X", fds, command._asdict())
         if forked is None:
             raise Fault("no process can be forked for a command")
-        return Run(*forked, command.cpu_seconds)
+        return self._run(forked, command.cpu_seconds)
 
-    def end(self, run: Run, gone: bool = False) -> None:
+    def end(self, run: Run, gone: bool = False, meanwhile: Callable[[], None] | None = None) -> None:
         """Kill the candidate and all it left; its usage is then in `run`.
 
         Args:
             gone: it has closed its channel, so it is probably ending by itself; wait a moment for that.
+            meanwhile: done before the end is waited for; may call `fork_ahead`.
 
         Raises:
             Fault: the zygote is gone.
         """
-        kind = b"G" if gone else b"K"
-        run.ended(*KILLED.unpack(self._command(kind + FORKED.pack(run.number), [], None, KILLED.size)))
+        command = (b"G" if gone else b"K") + FORKED.pack(run.number)
+        run.ended(*KILLED.unpack(self._command(command, [], None, KILLED.size, meanwhile)))
         if not run.was_alive and os.WIFSIGNALED(run.status):
-            run.out_of_memory = self.new_kills()
+            run.out_of_memory = self.kills() > run.kills_before
 
-    def new_kills(self) -> bool:
-        """Whether the kernel has killed anything for want of memory since this was last asked, or since `end` was told
-        of a killed candidate."""
-        if self._group is None:
-            return False
-        before, self._kills = self._kills, self._group.kills()
-        return self._kills > before
+    def kills(self) -> int:
+        """How many processes the kernel has killed for want of memory."""
+        return 0 if self._group is None else self._group.kills()
 
     def make_box(self, files: dict[str, bytes]) -> int:
         """A folder for a program of another language that holds these files; its number.
@@ -153,6 +184,11 @@ class ZygoteProcess:
         if self._group is not None:
             self._group.remove()
 
+    def _run(self, forked: tuple[int, int], timeout: float) -> Run:
+        run = Run(*forked, timeout)
+        run.kills_before = self.kills()
+        return run
+
     def _limit(self, memory: int, processes: int) -> None:
         if self._group is not None:
             self._group.limit(memory + TEMPORARY_BYTES, processes)
@@ -160,20 +196,29 @@ class ZygoteProcess:
     def _fork(self, kind: bytes, fds: list[int], frame: Any) -> tuple[int, int] | None:
         """The zygote's number for the new process and a descriptor of it; None where there is no room for one."""
         try:
+            self.settle()
             self._send(kind, fds, frame)
-            reply, pidfds, _, _ = socket.recv_fds(self._socket, FORKED.size, 1)
-            if not reply:
-                raise ConnectionError(f"exit status {self._process.poll()}")
-            return (FORKED.unpack(reply)[0], pidfds[0]) if pidfds else None
+            return self._receive_forked()
         except (OSError, Gone) as error:
             raise Fault(f"the zygote is gone ({error})") from None
         finally:
             for fd in fds:
                 os.close(fd)
 
-    def _command(self, kind: bytes, fds: list[int], frame: Any, size: int) -> bytes:
+    def _receive_forked(self) -> tuple[int, int] | None:
+        reply, pidfds, _, _ = socket.recv_fds(self._socket, FORKED.size, 1)
+        if not reply:
+            raise ConnectionError(f"exit status {self._process.poll()}")
+        return (FORKED.unpack(reply)[0], pidfds[0]) if pidfds else None
+
+    def _command(
+        self, kind: bytes, fds: list[int], frame: Any, size: int, meanwhile: Callable[[], None] | None = None
+    ) -> bytes:
         try:
+            self.settle()
             self._send(kind, fds, frame)
+            if meanwhile is not None:
+                meanwhile()
             reply = b""
             while len(reply) < size:
                 part = self._socket.recv(size - len(reply))

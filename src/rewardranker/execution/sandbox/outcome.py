@@ -50,6 +50,8 @@ class Run:
         self.seconds = self.cpu = self.peak_mb = 0.0
         self.status = self.survivors = 0
         self.was_alive = True
+        self.kills_before = 0
+        """Of its control group, for want of memory, when it began."""
         self.out_of_memory = False
         """Whether the kernel killed it because its control group was full."""
         self._delays: dict[int, float] = {}

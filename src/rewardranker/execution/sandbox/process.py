@@ -110,6 +110,11 @@ def usable_uid(number: int) -> int | None:
     return None
 
 
+def is_private(uid: int | None) -> bool:
+    """Whether nobody else has this user id."""
+    return uid is not None and uid >= PRIVATE_UID_BASE
+
+
 def own_address_space() -> int:
     """Bytes of address space that this process has now."""
     with open("/proc/self/statm") as file:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import select
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .forks import ZygoteProcess
 from .outcome import Run
@@ -25,7 +25,6 @@ from .outcome import Run
 class Candidate:
     """A process that waits for a program, and this side's ends of what it was given."""
 
-    run: Run
     channel: socket.socket
     whole: bool
     """For a whole program, so that it has the following."""
@@ -33,6 +32,7 @@ class Candidate:
     """An empty file."""
     out: int = -1
     err: int = -1
+    run: Run = field(init=False)
 
     def close(self) -> None:
         self.channel.close()
@@ -52,6 +52,8 @@ class Candidates:
         self._zygote = zygote
         self._ahead = ahead
         self._spare: Candidate | None = None
+        self._is_asked = False
+        """Whether a spare is on its way."""
 
     def take(self, whole: bool) -> Candidate:
         """A candidate for functions, or for a whole program.
@@ -59,20 +61,42 @@ class Candidates:
         Raises:
             Fault: the zygote is gone.
         """
-        spare, self._spare = self._spare, None
-        # Killed for want of memory, it may not have ended yet.
-        is_sound = not self._zygote.new_kills()
+        spare = self.take_spare(whole)
         if spare is not None:
-            if is_sound and spare.whole == whole and not select.select([spare.run.pidfd], [], [], 0)[0]:
-                self._zygote.limit_programs()
-                spare.run.begin()
-                return spare
-            self._zygote.end(spare.run)
-            self._zygote.new_kills()
-            spare.close()
-        candidate = self._start(whole, ahead=False)
-        assert candidate is not None
+            return spare
+        self.drop()
+        candidate, fds = _connect(whole)
+        candidate.run = self._zygote.fork(whole, fds)
         return candidate
+
+    def take_spare(self, whole: bool) -> Candidate | None:
+        """The spare, where there is one that can be used.
+
+        Raises:
+            Fault: the zygote is gone.
+        """
+        self._zygote.settle()
+        spare = self._spare
+        if spare is None or spare.whole != whole or select.select([spare.run.pidfd], [], [], 0)[0]:
+            return None
+        if self._zygote.kills() > spare.run.kills_before:
+            return None  # it may have been meant, and end in a moment
+        self._spare = None
+        self._zygote.limit_programs()
+        spare.run.begin()
+        return spare
+
+    def drop(self) -> None:
+        """End the spare, if there is one.
+
+        Raises:
+            Fault: the zygote is gone.
+        """
+        self._zygote.settle()
+        if self._spare is not None:
+            spare, self._spare = self._spare, None
+            self._zygote.end(spare.run)
+            spare.close()
 
     def prepare(self, whole: bool) -> None:
         """Have a spare, now that a program runs. Where the machine has no room for one, there is none.
@@ -80,22 +104,28 @@ class Candidates:
         Raises:
             Fault: the zygote is gone.
         """
-        if self._ahead and self._spare is None:
-            self._spare = self._start(whole, ahead=True)
+        if not self._ahead or self._spare is not None or self._is_asked:
+            return
+        candidate, fds = _connect(whole)
+        self._is_asked = True
 
-    def _start(self, whole: bool, ahead: bool) -> Candidate | None:
-        ours, theirs = socket.socketpair()
-        fds = [theirs.detach()]
-        stdin = out = err = -1
-        if whole:
-            stdin = os.memfd_create("stdin")
-            out, out_end = os.pipe()
-            err, err_end = os.pipe()
-            fds += [os.dup(stdin), out_end, err_end]
-        run = self._zygote.fork(whole, fds, ahead)
-        if run is not None:
-            return Candidate(run, ours, whole, stdin, out, err)
-        ours.close()
-        for fd in (stdin, out, err) if whole else ():
-            os.close(fd)
-        return None
+        def keep(run: Run | None) -> None:
+            self._is_asked = False
+            if run is None:
+                candidate.close()
+            else:
+                candidate.run = run
+                self._spare = candidate
+
+        self._zygote.fork_ahead(whole, fds, keep)
+
+
+def _connect(whole: bool) -> tuple[Candidate, list[int]]:
+    """A candidate without its process, and the descriptors for that."""
+    ours, theirs = socket.socketpair()
+    if not whole:
+        return Candidate(ours, whole), [theirs.detach()]
+    stdin = os.memfd_create("stdin")
+    out, out_end = os.pipe()
+    err, err_end = os.pipe()
+    return Candidate(ours, whole, stdin, out, err), [theirs.detach(), os.dup(stdin), out_end, err_end]

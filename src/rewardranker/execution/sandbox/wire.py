@@ -272,6 +272,11 @@ class FrameReader:
         self._limit = limit
         self._buffer = b""
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether a part of the next frame was read with the last one."""
+        return bool(self._buffer)
+
     def read(self) -> bytes:
         """
         Raises:

@@ -3,8 +3,12 @@
 It decides time limits, watches that tester and zygote live, and turns how a candidate ended into a status. A failure
 of its own parts is reported as a fault and ends it: the judge then starts a fresh worker.
 
-Frames on its socket, JSON: in `{"ticket", "program", ...}` and on a line of its own the task; out
-`{"ticket", "verdict": {...}}`, `{"ticket", "bad_tests": text}` or `{"ticket", "fault": text}`; first of all
+One program runs at a time. Where nothing can pass between two that follow one another (`ZygoteProcess.keeps_apart`),
+the tests of the next, if it has arrived, begin before the finished one is ended and its verdict is composed. Should the
+kernel have killed for want of memory then, the later one is run again by itself. Verdicts keep the items' order.
+
+Frames on its socket, JSON: in `{"ticket", "program", ...}` (`alone`: beside no other), on a line of its own the task;
+out `{"ticket", "verdict": {...}}`, `{"ticket", "bad_tests": text}` or `{"ticket", "fault": text}`; first of all
 `{"hello": {...}}`.
 """
 
@@ -23,15 +27,16 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from . import command, process, stdio, tester
 from .confine import confine_tester
 from .forks import Fault, ZygoteProcess
-from .outcome import explain, verdict
+from .outcome import Run, explain, verdict
 from .plan import BadTests, make_plan
 from .servers import Servers
-from .spares import Candidates
+from .spares import Candidate, Candidates
 from .wire import FrameReader, Gone, write_frame
 from .zygote import COMMON_MODULES
 
@@ -43,6 +48,30 @@ _STACK = 64 * 2**20
 _GRACE = 2.0
 _FRAME_MARGIN = 65536
 """The tester takes longer frames than candidates may send, so that honest ones say "too long" themselves."""
+
+
+@dataclass
+class Item:
+    """An item as it came: its head, the task's text, and all of the frame."""
+
+    head: dict[str, Any]
+    task: bytes
+    frame: bytes
+
+    @property
+    def is_alone(self) -> bool:
+        return bool(self.head.get("alone"))
+
+
+@dataclass
+class Begun:
+    """The tests of a Python function at work."""
+
+    item: Item
+    tests: TesterProcess
+    run: Run
+    beside: bool
+    """They began before the program before it was ended."""
 
 
 class Worker:
@@ -58,7 +87,11 @@ class Worker:
     def __init__(self, connection: socket.socket, options: dict[str, Any]) -> None:
         self._connection = connection
         self.options = options
+        self._reader = FrameReader(connection.fileno(), 1 << 31)
         self._tester: TesterProcess | None = None
+        self._waiting: Item | None = None
+        """Read, not begun."""
+        self._begun: Begun | None = None
         process.lower_limit(resource.RLIMIT_STACK, _STACK, resource.getrlimit(resource.RLIMIT_STACK)[1])
         self.zygote = ZygoteProcess(options)
         self.candidates = Candidates(self.zygote, ahead=options["level"] == "namespaces")
@@ -73,18 +106,17 @@ class Worker:
         gc.collect()
         gc.freeze()
         fd = self._connection.fileno()
-        reader = FrameReader(fd, 1 << 31)
         try:
             write_frame(fd, json.dumps({"hello": self.zygote.hello}).encode())
             while True:
-                frame = reader.read()
-                head, _, task = frame.partition(b"\n")
-                item = json.loads(head)
+                begun, self._begun = self._begun, None
+                item = begun.item if begun is not None else self._waiting or self._read_item()
+                self._waiting = None
                 try:
-                    reply = self._judge(item, frame, task)
+                    reply = self._judge(item, begun)
                 except BadTests as error:
                     reply = {"bad_tests": str(error)}
-                write_frame(fd, json.dumps({"ticket": item["ticket"], **reply}).encode())
+                write_frame(fd, json.dumps({"ticket": item.head["ticket"], **reply}).encode())
         except Gone:
             pass
         except Exception as error:
@@ -104,10 +136,16 @@ class Worker:
         with contextlib.suppress(OSError):
             os.rmdir(os.path.dirname(folder))
 
-    def _judge(self, item: dict[str, Any], frame: bytes, task_text: bytes) -> dict[str, Any]:
+    def _read_item(self) -> Item:
+        frame = self._reader.read()
+        head, _, task = frame.partition(b"\n")
+        return Item(json.loads(head), task, frame)
+
+    def _judge(self, arrived: Item, begun: Begun | None) -> dict[str, Any]:
+        item = arrived.head
         if item["functions"]:
-            return {"verdict": self._judge_functions(frame, task_text)}
-        task = item["task"] = json.loads(task_text)
+            return {"verdict": self._judge_functions(begun or self._begin(arrived))}
+        task = item["task"] = json.loads(arrived.task)
         if task["toolchain"] is not None:
             return {"verdict": command.judge_program(self, item)}
         printed: list[str] | None = [] if item.get("keep_output") else None
@@ -126,14 +164,32 @@ class Worker:
 
     # --- function tests -----------------------------------------------------------------------------------------
 
-    def _judge_functions(self, frame: bytes, task_text: bytes) -> dict[str, Any]:
+    def _begin(self, item: Item, spare: Candidate | None = None) -> Begun:
         tests = self._tester or self._start_tester()
         self._tester = None
-        candidate = self.candidates.take(False)
-        run = candidate.run
-        tests.begin(frame, candidate.channel.fileno())
+        candidate = spare or self.candidates.take(False)
+        tests.begin(item.frame, candidate.channel.fileno())
         candidate.close()
+        return Begun(item, tests, candidate.run, beside=spare is not None)
+
+    def _begin_next(self, item: Item) -> None:
+        """Begin the item after this one, whose candidate has not been ended yet, if it is there and may run beside."""
+        if not self.zygote.keeps_apart or item.is_alone:
+            return
+        if not self._reader.has_begun and not select.select([self._connection], [], [], 0)[0]:
+            return
+        self._waiting = self._read_item()
+        if self._waiting.head["functions"] and not self._waiting.is_alone:
+            spare = self.candidates.take_spare(False)
+            if spare is not None:
+                self._begun = self._begin(self._waiting, spare)
+
+    def _prepare(self) -> None:
         self.candidates.prepare(False)
+
+    def _judge_functions(self, begun: Begun) -> dict[str, Any]:
+        self._prepare()
+        tests, run = begun.tests, begun.run
         report = self._report(tests, run.remaining)
         timed_out = report is None
         if timed_out:
@@ -142,9 +198,14 @@ class Worker:
             end = time.monotonic() + _GRACE
             report = self._report(tests, lambda: end - time.monotonic())
             if report is None:
-                tests.stop()
-                report = {"outcome": ["timeout", "", 0, make_plan(json.loads(task_text)).total, False, ""]}
+                total = make_plan(json.loads(begun.item.task)).total
+                report = {"outcome": ["timeout", "", 0, total, True, ""]}
         assert report is not None
+        if begun.beside and self.zygote.kills() > run.kills_before:
+            if not timed_out:
+                self.zygote.end(run)
+            tests.stop()
+            return self._judge_functions(self._begin(begun.item))
         if "fault" in report:
             raise Fault(report["fault"])
         if "bad_tests" in report:
@@ -153,12 +214,14 @@ class Worker:
             self._tester = tests
             raise BadTests(report["bad_tests"])
         word, detail, passed, total, gone, outcomes = report["outcome"]
-        if not timed_out:
-            self.zygote.end(run, gone=gone and word == "exited")
         if timed_out or gone or tests.served >= _TESTER_LIFE:
             tests.stop()
         else:
             self._tester = tests
+            self._begin_next(begun.item)
+        if not timed_out:
+            meanwhile = self._prepare if self._begun is not None else None
+            self.zygote.end(run, gone and word == "exited", meanwhile)
         return verdict([run], *explain(run, word, detail, gone, timed_out), passed, total, outcomes)
 
     def _start_tester(self) -> TesterProcess:

@@ -41,6 +41,8 @@ COMMON_MODULES = """
 
 FORKED = struct.Struct("<i")
 KILLED = struct.Struct("<iddi?")
+_OTHER_USER = 16
+"""Tells the second user id of a zygote from the first ones of all (`process.PIDS` apart)."""
 _BOX_BYTES = 512 * 2**20
 
 
@@ -53,7 +55,11 @@ class Zygote:
         self._folders: str = options["folder"]
         self._count = 0
         process.adopt_orphans()
-        self._confinement = Confinement(options, self._uid, connection.fileno())
+        self._other_uid: int | None = None
+        if options["level"] == "namespaces" and process.is_private(self._uid):
+            other = process.usable_uid(options["worker"] + _OTHER_USER * process.PIDS)
+            self._other_uid = other if process.is_private(other) else None
+        self._confinement = Confinement(options, self._uid, self._other_uid, connection.fileno())
         self._candidate = candidate.Candidate(3, options["output_bytes"])
         self._namespaces: namespaces.ProcessNamespaces | None = None
         if options["level"] == "namespaces":
@@ -67,6 +73,7 @@ class Zygote:
     def serve(self) -> None:
         """Work until the worker is gone; then leave nothing behind."""
         hello = {"uid": self._uid, "space": self._confinement.space, "level": self._options["level"]}
+        hello["two_users"] = self._other_uid is not None
         self._connection.sendall(json.dumps(hello).encode() + b"\n")
         random.seed(0)  # for all candidates: `process.fork` leaves the generator as it is
         gc.collect()
