@@ -31,6 +31,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import TrainerCallback
 
 from rewardranker.config import PromptOptions, RewardOptions
@@ -62,6 +63,7 @@ def main() -> None:
     parser.add_argument("--model", help="instead of the run's SFT model")
     parser.add_argument("--layers", type=int, help="keep the first so many layers only")
     parser.add_argument("--threads", type=int)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda; memory is then the GPU's")
     parser.add_argument("--output", type=Path, default=RESULT)
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     parser.add_argument("--start", type=Path, help=argparse.SUPPRESS)
@@ -116,30 +118,33 @@ def work(arguments: argparse.Namespace) -> None:
     )
     start = arguments.start / "start"
     _, tokenizer, _ = load_reward_model(start)
-    watch = Watch(encode_groups(held_out, tokenizer, PromptOptions(), LENGTH, False), options)
+    watch = Watch(encode_groups(held_out, tokenizer, PromptOptions(), LENGTH, False), options, arguments.device)
     if method == OURS:
-        ours(groups, start, options, watch, arguments.start / "ours")
+        ours(groups, start, options, watch, arguments.start / "ours", arguments.device)
     else:
-        trl(encode_groups(groups, tokenizer, PromptOptions(), LENGTH, False), start, options, watch, method == TRL_ALL)
+        encoded = encode_groups(groups, tokenizer, PromptOptions(), LENGTH, False)
+        trl(encoded, start, options, watch, method == TRL_ALL, arguments.device)
     print(json.dumps(watch.points))
 
 
 class Watch(TrainerCallback):
     """Held-out accuracy along a training, whose clocks stand still meanwhile."""
 
-    def __init__(self, held_out: Sequence[EncodedGroup], options: RewardOptions) -> None:
+    def __init__(self, held_out: Sequence[EncodedGroup], options: RewardOptions, device: str) -> None:
         self.points: list[dict[str, float]] = []
-        self._held_out, self._options = held_out, options
+        self._held_out, self._options, self._device = held_out, options, device
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
-        self._before, self._memory = peak(), 0.0
+        self._before, self._memory = peak(self._device), 0.0
         self._wall, self._cpu = time.perf_counter(), time.process_time()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **parts: Any) -> None:
         if state.global_step % max(1, state.max_steps // POINTS):
             return
+        if self._device != "cpu":
+            torch.cuda.synchronize()
         wall, cpu = time.perf_counter(), time.process_time()
-        self._memory = self._memory or peak() - self._before
+        self._memory = self._memory or peak(self._device) - self._before
         accuracy = evaluate_groups(parts["model"], self._held_out, self._options)["accuracy"]
         parts["model"].train()
         point = {"wall": wall - self._wall, "cpu": cpu - self._cpu, "accuracy": accuracy, "memory": self._memory}
@@ -148,19 +153,23 @@ class Watch(TrainerCallback):
         self._cpu += time.process_time() - cpu
 
 
-def peak() -> float:
-    """Most memory that this process has held, in MiB."""
+def peak(device: str) -> float:
+    """Most memory that this process has held, of the machine or of the GPU, in MiB."""
+    if device != "cpu":
+        return torch.cuda.max_memory_allocated() / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def ours(groups: Sequence[PreferenceGroup], start: Path, options: RewardOptions, watch: Watch, to: Path) -> None:
+def ours(
+    groups: Sequence[PreferenceGroup], start: Path, options: RewardOptions, watch: Watch, to: Path, device: str
+) -> None:
     class Watched(trainer._RewardTrainer):
         def __init__(self, *arguments: Any) -> None:
             super().__init__(*arguments)
             self.add_callback(watch)
 
     trainer._RewardTrainer = Watched
-    train_reward(groups, start, None, options, PromptOptions(), to, device="cpu")
+    train_reward(groups, start, None, options, PromptOptions(), to, device=device)
 
 
 def pairs_of(group: EncodedGroup, with_all: bool, draw: random.Random) -> list[dict[str, list[int]]]:
@@ -174,7 +183,9 @@ def pairs_of(group: EncodedGroup, with_all: bool, draw: random.Random) -> list[d
     return pairs if with_all else draw.sample(pairs, min(len(pairs), max(1, len(group.rows) // 2)))
 
 
-def trl(groups: Sequence[EncodedGroup], start: Path, options: RewardOptions, watch: Watch, with_all: bool) -> None:
+def trl(
+    groups: Sequence[EncodedGroup], start: Path, options: RewardOptions, watch: Watch, with_all: bool, device: str
+) -> None:
     from datasets import Dataset
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
     from trl import RewardConfig, RewardTrainer
@@ -198,7 +209,7 @@ def trl(groups: Sequence[EncodedGroup], start: Path, options: RewardOptions, wat
             bf16=False,
             gradient_checkpointing=False,
             max_length=None,
-            use_cpu=True,
+            use_cpu=device == "cpu",
             save_strategy="no",
             report_to=[],
             disable_tqdm=True,

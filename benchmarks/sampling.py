@@ -118,7 +118,11 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     tasks = load_tasks(f"{options.folder}/tasks.jsonl")
     run = {"vllm": vllm}.get(options.one, transformers)(options, tasks)
     run(2)
+    on_gpu = torch.cuda.is_available() and options.device != "cpu"
     Path("/proc/self/clear_refs").write_text("5")  # the peak of memory counts from here
+    if on_gpu and options.one != "vllm":  # whose engine is another process
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
     start, cpu = time.perf_counter(), cpu_seconds()
     lengths = run(options.max_new_tokens)
     seconds, used = time.perf_counter() - start, cpu_seconds() - cpu
@@ -133,7 +137,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "tokens_per_cpu_second": sum(lengths) / used,
         "peak_memory_mb": peak_memory_mb(),
     }
-    if torch.cuda.is_available():
+    if on_gpu and options.one != "vllm":
         figures["peak_gpu_memory_mb"] = torch.cuda.max_memory_allocated() / 2**20
     return figures
 
@@ -243,7 +247,9 @@ def report(options: argparse.Namespace, runs: dict[str, list[dict[str, Any]]]) -
         )
     base = rows.get("generate", {}).get("tokens_per_second")
     base_cpu = rows.get("generate", {}).get("tokens_per_cpu_second")
-    print("| | tokens/s | beside `generate` | tokens per CPU second | beside `generate` | peak memory (MB) |")
+    on_gpu = torch.cuda.is_available() and options.device != "cpu"
+    memory, kind = ("peak_gpu_memory_mb", "peak GPU memory") if on_gpu else ("peak_memory_mb", "peak memory")
+    print(f"| | tokens/s | beside `generate` | tokens per CPU second | beside `generate` | {kind} (MB) |")
     print("|---|---|---|---|---|---|")
     for way, row in rows.items():
         if "error" in row:
@@ -252,16 +258,19 @@ def report(options: argparse.Namespace, runs: dict[str, list[dict[str, Any]]]) -
         ratio = f"{row['tokens_per_second'] / base:.2f}" if base else ""
         ratio_cpu = f"{row['tokens_per_cpu_second'] / base_cpu:.2f}" if base_cpu else ""
         speed, speed_cpu = row["tokens_per_second"], row["tokens_per_cpu_second"]
-        print(f"| {WAYS[way]} | {speed:.0f} | {ratio} | {speed_cpu:.0f} | {ratio_cpu} | {row['peak_memory_mb']:.0f} |")
+        peak = f"{row[memory]:.0f}" if memory in row else ""
+        print(f"| {WAYS[way]} | {speed:.0f} | {ratio} | {speed_cpu:.0f} | {ratio_cpu} | {peak} |")
     settings = {
         name: getattr(options, name)
         for name in ("model", "dtype", "task_set", "tasks", "n", "max_new_tokens", "threads")
     }
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{os.cpu_count()} CPU cores"
+    device = torch.cuda.get_device_name() if on_gpu else f"{os.cpu_count()} CPU cores"
     options.output.parent.mkdir(parents=True, exist_ok=True)
     record = {"settings": settings, "device": device, "torch": torch.__version__, "median": rows, "runs": runs}
     options.output.write_text(json.dumps(record, indent=1) + "\n")
     print(f"\nwritten: {options.output}", file=sys.stderr)
+    if any("error" in row for row in rows.values()):
+        raise SystemExit("not every way could be measured: see the table")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from rewardranker import processes
+from rewardranker.errors import ProcessError
 
 TOLERANCE = 2e-5
 """Largest difference of a weight between one process and two: sums in float32 are added in another order."""
@@ -89,6 +90,14 @@ def test_alone_all_of_it_does_nothing() -> None:
     assert processes.from_main("a") == "a"
     assert processes.summed(torch.ones(2)).tolist() == [1, 1]
     assert list(processes.own_share(range(3))) == [0, 1, 2]
+
+
+def test_more_processes_than_gpus_are_named_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "RANK": "1", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    with pytest.raises(ProcessError, match="2 processes were launched on a machine with 1 GPUs: lower --num-processes"):
+        processes.join("cuda")
 
 
 def test_shares_cover_all_items_and_differ_by_one_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
