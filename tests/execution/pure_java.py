@@ -26,6 +26,7 @@ IMPURE: dict[str, tuple[str, str]] = {
     "a default time zone": (program("TimeZone.setDefault(null);"), "java/util/TimeZone"),
     "a thread": (program("new Thread(() -> {}).start();"), "java/lang/Thread"),
     "a class that is a thread": (program("", others="class T extends Thread {}"), "extends java/lang/Thread"),
+    "a foreign type": (program("boolean x = (Object) args instanceof Thread;"), "class java/lang/Thread"),
     "a thread's hook": (program("Thread.setDefaultUncaughtExceptionHandler((t, e) -> {});"), "java/lang/Thread"),
     "a thread's memory": (program("new ThreadLocal<Integer>().set(1);"), "java/lang/ThreadLocal"),
     "a pool": (program("java.util.concurrent.ForkJoinPool.commonPool();"), "java/util/concurrent/ForkJoinPool"),

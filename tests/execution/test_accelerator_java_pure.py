@@ -16,6 +16,7 @@ import pytest
 from pure_java import CHEATS, ENDINGS, IMPURE, LOOP, MEMORY, PURE, RECURSION, RIGHT, TESTS, WRONG
 
 from rewardranker.config import JudgeOptions
+from rewardranker.errors import SandboxError
 from rewardranker.execution import ProgramJudge, languages
 from rewardranker.execution.accelerators import java
 from rewardranker.execution.canary import Canary as MadeCanary
@@ -183,7 +184,13 @@ ALONE: dict[str, Any] = {"pure_server": None}
 @pytest.fixture(scope="module")
 def judged() -> Iterator[Judged]:
     """judged(program, tests, **overrides of the toolchain's fields) -> its verdict, all by one worker."""
-    with ProgramJudge(OPTIONS, workers=1) as judge:
+    with judging(OPTIONS) as judged_:
+        yield judged_
+
+
+@contextlib.contextmanager
+def judging(options: JudgeOptions) -> Iterator[Judged]:
+    with ProgramJudge(options, workers=1) as judge:
         texts = judge._texts
         fields = texts._toolchain_fields
         judge._proven.add("java")
@@ -298,3 +305,17 @@ def test_a_verdict_of_warm_machines_has_figures(judged: Judged) -> None:
     assert verdict.passed
     assert 0 < verdict.cpu_seconds < verdict.seconds + 1
     assert verdict.peak_memory_mb > 20  # a virtual machine's
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::rewardranker.execution.judge.IsolationWarning")
+@pytest.mark.parametrize("level", ["landlock", "rlimits"])
+def test_warm_machines_decide_at_weaker_levels_too(level: str) -> None:
+    options = OPTIONS.model_copy(update={"isolation": level, "allow_unsafe": True})
+    try:
+        with judging(options) as judged:
+            assert judged(RIGHT, **ONLY_WARM).passed
+            assert judged(WRONG, **ONLY_WARM).status == "wrong answer"
+            assert judged(CHEATS["always equal"], **ONLY_WARM).status == "cheated"
+    except SandboxError as error:
+        pytest.skip(f"level {level} is not to be had here: {error}")

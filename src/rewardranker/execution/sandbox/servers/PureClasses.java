@@ -45,8 +45,7 @@ final class PureClasses {
             "Synthetic", "RuntimeVisibleAnnotations");
     /** Named by every class that has lambdas, for its list of inner classes; nothing of them can be used. */
     private static final Set<String> NAMED = Set.of("java/lang/invoke/MethodHandles", "java/lang/invoke/MethodHandles$Lookup");
-    /** Errors that programs may catch: none of them comes from the machine. */
-    private static final Set<String> HARMLESS_ERRORS = Set.of("java/lang/AssertionError", "java/lang/NoSuchFieldError");
+    /** What a handler that catches an error of the machine names, beside errors that are no listed types anyway. */
     private static final Set<String> EVERYTHING = Set.of("", "java/lang/Throwable", "java/lang/Error");
     private static final Pattern FUNCTIONAL =
         Pattern.compile("java/util/(function|stream)/|java/util/(Comparator|PrimitiveIterator)|java/lang/invoke/LambdaMetafactory");
@@ -133,8 +132,7 @@ final class PureClasses {
                 }
             }
             for (String type : file.caught) {
-                boolean harmless = own.containsKey(type) || HARMLESS_ERRORS.contains(type);
-                if (!harmless && (EVERYTHING.contains(type) || !members.hasType(type) || type.endsWith("Error"))) {
+                if (EVERYTHING.contains(type) || !own.containsKey(type) && !members.hasType(type)) {
                     return "catches " + (type.isEmpty() ? "everything" : type);
                 }
             }
@@ -167,6 +165,7 @@ final class PureClasses {
                     String[] used = file.reference(i);
                     return isPure(used[0], used[1], used[2]) ? null : "uses " + used[0] + "." + used[1] + used[2];
                 case ClassFile.INVOKE_DYNAMIC:
+                    // Newer compilers make text of each object before they join it.
                     String[] method = file.handled(file.bootstraps.get(file.bootstrapOf(i)));
                     boolean text = method[0].equals("java/lang/invoke/StringConcatFactory");
                     return functional && text && !isPlain(file.callDescriptor(i)) ? "makes text of objects" : null;
