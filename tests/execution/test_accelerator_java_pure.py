@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pure_java import CHEATS, ENDINGS, IMPURE, LOOP, MEMORY, PURE, RECURSION, RIGHT, TESTS, WRONG
+from pure_java import CHEATS, ENDINGS, IMPURE, LOOP, MEMORY, PURE, RECURSION, RIGHT, TESTS, WRONG, solution
 
 from rewardranker.config import JudgeOptions
 from rewardranker.errors import SandboxError
@@ -215,10 +215,10 @@ def corpus() -> list[dict[str, str]]:
 @pytest.mark.skipif(not ROWS.exists(), reason=f"{ROWS} is missing")
 def test_honest_programs_are_decided_by_the_warm_machines(judged: Judged) -> None:
     known = rows()
-    for solution in corpus():
-        row = known[solution["name"]]
-        verdict = judged(row["prompt"] + solution["completion"], row["tests"], **ONLY_WARM)
-        assert verdict.status == solution.get("status", "passed"), (solution["name"], verdict)
+    for each in corpus():
+        row = known[each["name"]]
+        verdict = judged(row["prompt"] + each["completion"], row["tests"], **ONLY_WARM)
+        assert verdict.status == each.get("status", "passed"), (each["name"], verdict)
     assert not judged(f"{RIGHT}static {{ System.lineSeparator().wait(); }}", **ONLY_WARM).passed
 
 
@@ -227,12 +227,12 @@ def test_honest_programs_are_decided_by_the_warm_machines(judged: Judged) -> Non
 def test_verdicts_on_the_corpus_are_those_of_machines_of_their_own(judged: Judged) -> None:
     """Right programs, wrong ones, and right ones whose tests have another expected value."""
     known = rows()
-    for solution in corpus():
-        row = known[solution["name"]]
+    for each in corpus():
+        row = known[each["name"]]
         changed = make_canary("java", row["tests"], seed=3)
         assert isinstance(changed, MadeCanary)
         for tests in (row["tests"], changed.tests):
-            warm, own = (judged(row["prompt"] + solution["completion"], tests, **way) for way in ({}, ALONE))
+            warm, own = (judged(row["prompt"] + each["completion"], tests, **way) for way in ({}, ALONE))
             assert said(warm) == said(own)
 
 
@@ -245,6 +245,13 @@ def test_a_program_that_fails_gets_the_verdict_of_a_machine_of_its_own(judged: J
     warm = judged(text)
     assert warm.status == status
     assert said(warm) == said(judged(text, **ALONE))
+
+
+COUNTING = solution("calls++; assert calls == x; return x + 1;", members="static long calls;")
+
+
+def test_each_run_finds_its_classes_as_new(judged: Judged) -> None:
+    assert [judged(COUNTING, **ONLY_WARM).status for _ in range(4)] == ["passed"] * 4
 
 
 IN_THE_WAY = {"remembers by threads that stay", "remembers by properties", "remembers by the default locale"}
@@ -268,7 +275,7 @@ def test_a_program_that_takes_too_much_gets_its_usual_status(judged: Judged, tex
 
 
 def test_programs_that_break_their_machine_keep_no_others_from_it(judged: Judged) -> None:
-    for text in (LOOP, LOOP, LOOP, LOOP, RECURSION, MEMORY):
+    for text in (*[LOOP] * 5, RECURSION, MEMORY):
         assert not judged(text, **ONLY_WARM).passed
     assert judged(RIGHT, **ONLY_WARM).passed
 
