@@ -106,9 +106,11 @@ def explain(run: Run, status: str, detail: str, gone: bool, timed_out: bool) -> 
     """
     if timed_out or (run.cpu > run.timeout and status in ("passed", "exited")):
         return "timeout", f"{run.cpu:.2f} s CPU, {run.seconds:.2f} s in all", False
-    if not (gone and status == "exited"):
-        return status, detail, False
     code = os.waitstatus_to_exitcode(run.status)
+    is_killed = code in (-signal.SIGKILL, -signal.SIGTERM)
+    if not (gone and status == "exited"):
+        # It had failed a test before, but the others were not counted.
+        return status, detail, gone and is_killed and not run.was_alive
     if run.out_of_memory:
         return "out of memory", "its processes together used more than allowed", False
     if code == NO_MEMORY:
@@ -122,7 +124,7 @@ def explain(run: Run, status: str, detail: str, gone: bool, timed_out: bool) -> 
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
     if code == -signal.SIGXFSZ:
         return "output limit", f"the process was ended by {name}", False
-    return "crashed", f"the process was ended by {name}", code in (-signal.SIGKILL, -signal.SIGTERM)
+    return "crashed", f"the process was ended by {name}", is_killed
 
 
 def verdict(

@@ -37,7 +37,7 @@ from .outcome import Run, explain, verdict
 from .plan import BadTests, make_plan
 from .servers import Servers
 from .spares import Candidate, Candidates
-from .wire import FrameReader, Gone, write_frame
+from .wire import HEADER, FrameReader, Gone, write_all, write_frame
 from .zygote import COMMON_MODULES
 
 _TESTER_LIFE = 2000
@@ -46,6 +46,8 @@ _TESTER_NUMBER = 15
 """Tells the testers' user id from those of the worker's zygotes."""
 _STACK = 64 * 2**20
 _GRACE = 2.0
+_CLOSED_HERE = ("compile error", "output limit", "broken channel")
+"""Where the tester was the one to give up the channel."""
 _FRAME_MARGIN = 65536
 """The tester takes longer frames than candidates may send, so that honest ones say "too long" themselves."""
 
@@ -221,7 +223,7 @@ class Worker:
             self._begin_next(begun.item)
         if not timed_out:
             meanwhile = self._prepare if self._begun is not None else None
-            self.zygote.end(run, gone and word == "exited", meanwhile)
+            self.zygote.end(run, gone and word not in _CLOSED_HERE, meanwhile)
         return verdict([run], *explain(run, word, detail, gone, timed_out), passed, total, outcomes)
 
     def _start_tester(self) -> TesterProcess:
@@ -275,8 +277,9 @@ class TesterProcess:
         """
         self.served += 1
         try:
-            socket.send_fds(self.connection, [b"T"], [channel])
-            write_frame(self.connection.fileno(), frame)
+            start = b"T" + HEADER.pack(len(frame)) + frame
+            sent = socket.send_fds(self.connection, [start], [channel])
+            write_all(self.connection.fileno(), start[sent:])
         except (OSError, Gone) as error:
             self.stop()
             raise Fault(f"the tester died (wait status {self.status}, {type(error).__name__})") from None

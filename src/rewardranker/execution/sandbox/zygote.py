@@ -165,14 +165,15 @@ class Zygote:
         end = time.monotonic() + patience
         while (alive := _is_alive(pid)) and time.monotonic() < end:
             time.sleep(0.001)
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
-        with contextlib.suppress(ProcessLookupError):
+        if alive:
             os.kill(pid, signal.SIGKILL)
+        if self._namespaces is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
         _, status, usage = os.wait4(pid, 0)
         cpu, peak, left = usage.ru_utime + usage.ru_stime, usage.ru_maxrss, 0
         if self._namespaces:
-            return status, cpu, peak * 1024.0, left, alive
+            return status, cpu, peak * 1024.0, left, alive  # with the first process all of its namespace have ended
         try:
             os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
