@@ -17,8 +17,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from .comparing import Rules, output_difference
+from .ending import SHOWN, Outcome, Step
 from .outcome import PASSED, verdict
-from .running import SHOWN, CantSay, Compiled, Outcome, Programs, Step
+from .running import CantSay, Compiled, Programs
 from .toolchain import Canary, Toolchain
 
 if TYPE_CHECKING:
@@ -166,9 +167,9 @@ class _Job:
                 yield outcome
                 return
             for _ in range(1 if self._toolchain.failed_line else _REPEATS):
-                step = self._programs.run(box)
+                step, outcome = self._programs.run(box)
                 self._text = step.text
-                yield self._programs.failed(step) or PASSED
+                yield outcome or PASSED
 
     def decide_by_output(self, program: str, task: dict[str, Any]) -> dict[str, Any]:
         rules = Rules(**task.get("comparison", {}))
@@ -179,8 +180,8 @@ class _Job:
             if outcome is not None:
                 return verdict(runs, *outcome, 0, total)
             for test in task["inputs"]:
-                step = self._programs.run(box, test["input"].encode("utf-8", "surrogateescape"))
-                outcome = self._programs.failed(step) or _compare(step, test["output"], rules)
+                step, outcome = self._programs.run(box, test["input"].encode("utf-8", "surrogateescape"))
+                outcome = outcome or _compare(step, test["output"], rules)
                 outcomes += str(int(outcome is None))
                 if outcome is None:
                     continue

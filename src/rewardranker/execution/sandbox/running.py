@@ -1,4 +1,4 @@
-"""One program of another language than Python's functions on its way: compiled, run, and what its end says.
+"""One program of another language than Python's functions on its way: compiled and run.
 
 Command lines run in processes of their own; compilers and runtimes that stay warm (`servers`) are asked where the
 language has them. Which runs decide a verdict, `command` knows.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import signal
 import socket
 from collections.abc import Iterator
@@ -18,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from .candidate import READY
 from .confine import THREADS, Command
-from .exits import ExitRules, read_exit
+from .ending import SHOWN, TAIL, Outcome, Step, end_of, failed, read_end
+from .exits import ExitRules
 from .forks import Fault
-from .outcome import Run, Usage, explain
+from .outcome import Run, Usage
 from .stdio import collect
 from .toolchain import Toolchain
 from .wire import HEADER, FrameReader, Gone, TooLong
@@ -28,42 +28,11 @@ from .wire import HEADER, FrameReader, Gone, TooLong
 if TYPE_CHECKING:
     from .worker import Worker
 
-_TAIL = 32_000
-SHOWN = 500
-"""Characters of a program's or compiler's output that verdicts hold."""
-_MEMORY = re.compile(
-    r"std::bad_alloc|OutOfMemory|out of memory|[Cc]annot allocate|not enough memory|memory exhausted|NoMemoryError"
-    r"|Allowed memory size|memory allocation of \d+ bytes failed|failed to allocate memory|heap limit"
-)
-_ABORTS = (signal.SIGABRT, signal.SIGILL, signal.SIGTRAP)
-"""How runtimes end themselves after saying why."""
 _PURE_SECONDS = 0.5
 """CPU seconds after which a program has to do with a process of its own, though its limit be longer: there it is known
 what it used, and a warm machine that has to be ended is a tenth of a second lost."""
 BASE_ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
 """Beside HOME and TMPDIR, which the level of isolation decides."""
-
-Outcome = tuple[str, str, bool]
-"""Status, detail, and whether something else than the program may be the cause."""
-
-
-@dataclass
-class Step:
-    """One command line's end."""
-
-    run: Run
-    printed: bytes
-    errors: bytes
-    over: str
-
-    @property
-    def succeeded(self) -> bool:
-        return not self.over and self.run.status == 0 and self.run.cpu <= self.run.timeout
-
-    @property
-    def text(self) -> str:
-        """The end of what it printed, standard error last."""
-        return (self.printed[-_TAIL:] + b"\n" + self.errors).decode("utf-8", "replace").strip()
 
 
 @dataclass(frozen=True)
@@ -204,13 +173,14 @@ class Programs:
         assert answer is not None
         if kind == b"\0":
             return None, ""
-        return self._read_exit(1, b"", answer[1:]), answer[1:].decode("utf-8", "replace").strip()
+        return read_end(self._rules, 1, b"", answer[1:]), answer[1:].decode("utf-8", "replace").strip()
 
     # --- processes of their own ---------------------------------------------------------------------------------
 
-    def run(self, box: int, text: bytes = b"") -> Step:
-        """Run what was built, with a text as standard input."""
-        return self.execute(self.toolchain.run, box, text)
+    def run(self, box: int, text: bytes = b"") -> tuple[Step, Outcome | None]:
+        """Run what was built, with a text as standard input: its end, and what went wrong if something did."""
+        step = self.execute(self.toolchain.run, box, text)
+        return step, failed(self._rules, step)
 
     def execute(self, argv: list[str], box: int, text: bytes, compiling: bool = False) -> Step:
         """Run a command line in a folder.
@@ -237,7 +207,7 @@ class Programs:
                     raise Fault(f"the candidate's process failed before it executed its program: {why}")
             except (Gone, TooLong):
                 raise Fault("the candidate's process failed before it executed its program") from None
-            printed, errors, over = collect(worker, run, out, err, _TAIL)
+            printed, errors, over = collect(worker, run, out, err, TAIL)
             worker.zygote.end(run)
             _take_status(run, reader, argv[0])
         os.close(out)
@@ -259,34 +229,6 @@ class Programs:
             data=megabytes * 2**20 if by_data else None,
             processes=toolchain.compile_tasks if compiling else THREADS + toolchain.tasks,
         )
-
-    def failed(self, step: Step) -> Outcome | None:
-        """What went wrong; None where nothing did."""
-        run = step.run
-        if step.over == "output":
-            return "output limit", "it printed more than allowed", False
-        if step.over == "time" or run.cpu > run.timeout:
-            return explain(run, "exited", "", True, True)
-        code = os.waitstatus_to_exitcode(run.status)
-        outcome = self._read_exit(code, step.printed, step.errors)
-        if outcome is None or outcome[0] != "crashed":
-            return outcome
-        if -code not in _ABORTS:
-            return explain(run, "exited", "", True, False)
-        return "exception", *outcome[1:]
-
-    def _read_exit(self, code: int, printed: bytes, errors: bytes) -> Outcome | None:
-        status = read_exit(self._rules, code, *(part.decode("utf-8", "replace") for part in (printed, errors)))
-        if status == "passed":
-            return None
-        text = (printed[-_TAIL:] + b"\n" + errors).decode("utf-8", "replace").strip()
-        if status in ("crashed", "exception") and _MEMORY.search(text):
-            status = "out of memory"
-        return status, end_of(text) or f"exit status {code}", False
-
-
-def end_of(text: str) -> str:
-    return text[-SHOWN:]
 
 
 def _encode(source: str) -> bytes:

@@ -217,7 +217,7 @@ class Servers:
 
 
 def _resident_mb(pid: int) -> float:
-    """Memory that a process and its children use, of which one is the server itself where it has its own process ids."""
+    """Memory of a process and its children: where it has its own process ids, the server is one of these."""
     total = 0.0
     with contextlib.suppress(OSError):
         with open(f"/proc/{pid}/task/{pid}/children") as file:
