@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Iterator
 
 import pytest
 from conftest import OPTIONS, sample_of
@@ -11,7 +12,7 @@ from conftest import OPTIONS, sample_of
 from rewardranker.config import JudgeOptions
 from rewardranker.errors import DataError, SandboxError
 from rewardranker.execution import STATUSES, ProgramJudge, judge
-from rewardranker.types import Task
+from rewardranker.types import Sample, Task
 
 ADD = "def f(x):\n    return x + 1\n"
 
@@ -302,3 +303,25 @@ def test_outcomes_say_which_tests_hold(run) -> None:
 def test_outcomes_say_which_inputs_are_answered(run) -> None:
     verdict = run("x = int(input())\nprint(x if x != 2 else 0)", inputs=(("1", "1"), ("2", "2"), ("3", "3")))
     assert (verdict.outcomes, verdict.tests_passed, verdict.tests_total) == ("101", 2, 3)
+
+
+def test_a_program_that_never_ends_holds_up_no_other_worker() -> None:
+    """Until it has its verdict, the others get theirs, and all come in order."""
+    endless = sample_of("def f(x):\n    while True: pass", sample_id=0)
+    quick = [sample_of(f"def f(x):\n    return x + {i}", sample_id=i) for i in range(1, 150)]
+    task = Task("t", "", entry_point="f", tests=("assert f(1) == 2",))
+    taken = []
+
+    def items() -> Iterator[tuple[Task, Sample]]:
+        for sample in (endless, *quick):
+            taken.append(sample.sample_id)
+            yield task, sample
+
+    with ProgramJudge(OPTIONS, workers=2) as judge:
+        verdicts = judge.judge(items())
+        first = next(verdicts)
+        judged_meanwhile = len(taken) - 20  # what waits for the two workers
+        rest = list(verdicts)
+    assert first.status == "timeout"
+    assert judged_meanwhile > 20
+    assert [verdict.sample_id for verdict in rest] == list(range(1, 150))

@@ -35,8 +35,13 @@ from rewardranker.types import Sample, StdioTest, Task, Verdict
 _ATTEMPTS = 3
 _IN_HAND = 2
 """Items a worker has at once: one at work and one waiting, so that it never waits for the judge."""
-_WINDOW = 8
-"""Items a worker's share of the window holds: results wait there for their turn."""
+_READ_AHEAD = 8
+"""Items that wait for each worker."""
+_WINDOW = 1024
+"""Verdicts that may wait, for each worker, for that of an earlier item: while one program runs into its time limit, the
+other workers go on."""
+_BURST = 16
+"""Verdicts handed out before workers are looked at again."""
 _REMEMBERED = 1 << 16
 """Distinct (program, tests) whose verdicts are kept for equal ones to come."""
 _START_SECONDS = 60.0
@@ -152,9 +157,11 @@ class ProgramJudge:
         waiting: deque[_Slot] = deque()
         running: dict[bytes, _Slot] = {}
         exhausted = False
+        handed_out = 0
+        workers = len(self._workers)
         try:
             while True:
-                while not exhausted and len(window) < _WINDOW * len(self._workers):
+                while not exhausted and len(window) < _WINDOW * workers and len(waiting) < _READ_AHEAD * workers:
                     item = next(items, None)
                     if item is None:
                         exhausted = True
@@ -180,6 +187,9 @@ class ProgramJudge:
                 if head.verdict is None:
                     self._receive(waiting)
                     continue
+                handed_out += 1
+                if handed_out % _BURST == 0:
+                    self._receive(waiting, patience=0.0)
                 window.popleft()
                 if running.get(head.key) is head:
                     del running[head.key]
@@ -305,12 +315,12 @@ class ProgramJudge:
                         alone = b'"alone":true,' if slot.faults else b""
                         worker.send(b'{"ticket":%d,' % ticket + alone + slot.frame)
 
-    def _receive(self, waiting: deque[_Slot]) -> None:
-        """Wait for news from the workers and take it in."""
+    def _receive(self, waiting: deque[_Slot], patience: float = 1.0) -> None:
+        """Wait for news from the workers, at most so many seconds, and take it in."""
         with selectors.DefaultSelector() as selector:
             for worker in self._workers:
                 selector.register(worker, selectors.EVENT_READ, worker)
-            ready = [key.data for key, _ in selector.select(1.0)]
+            ready = [key.data for key, _ in selector.select(patience)]
         for worker in ready:
             messages = worker.receive()
             if messages is None:
@@ -357,6 +367,7 @@ class ProgramJudge:
             return
         fields |= {"isolation": self.isolation, "toolchain": self._texts.toolchain(slot.task)}
         slot.verdict = Verdict(slot.task.task_id, slot.sample.sample_id, **fields)
+        slot.frame = b""  # it may wait for long until earlier items have their verdicts
 
     def _replace(self, worker: WorkerProcess, cause: str, waiting: deque[_Slot]) -> None:
         """Put a fresh worker in the place of one that failed; what it had in hand is done again."""
