@@ -18,7 +18,18 @@ from rewardranker.errors import RewardRankerError
 
 COMMANDS = {
     "Start here": ("quickstart", "run", "launch", "report", "doctor", "config", "tasks"),
-    "The stages, one by one": ("sft", "sample", "judge", "prefer", "reward", "ppo", "rank", "eval", "weights", "calibrate"),
+    "The stages, one by one": (
+        "sft",
+        "sample",
+        "judge",
+        "prefer",
+        "reward",
+        "ppo",
+        "rank",
+        "eval",
+        "weights",
+        "calibrate",
+    ),
     "Serve": ("serve",),
 }
 

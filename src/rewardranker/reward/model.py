@@ -21,8 +21,8 @@ import torch
 import torch.nn.functional as F
 
 from rewardranker.config import Options, PromptOptions, validate
-from rewardranker.errors import ConfigError, ModelError
 from rewardranker.cpu_linear import speed_up
+from rewardranker.errors import ConfigError, ModelError
 from rewardranker.models import check_fit, choose_device, load_tokenizer
 from rewardranker.runs import write_json, write_text
 from rewardranker.shared_prompts import plan_batches, sharing_of
