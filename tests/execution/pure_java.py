@@ -296,7 +296,7 @@ CHEATS: dict[str, str] = {
         others="class V { public boolean equals(Object o) { System.exit(0); return true; } }\n",
     ),
     "a finalizer that leaves": solution(
-        "new V(); System.gc(); System.runFinalization(); return 0l;",
+        "while (true) { new V(); System.gc(); System.runFinalization(); }",  # until it has left
         others="class V { protected void finalize() { Runtime.getRuntime().halt(0); } }\n",
     ),
 }
