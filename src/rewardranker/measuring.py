@@ -159,6 +159,10 @@ def summarise(loop: Loop, fitted: list[Population], measured: list[Population]) 
                 "title": title(population.key),
                 "distinct": interval(distinct_share(population), options),
                 "rankers": [ranker_row("greedy", best[population.key]["greedy"][None], options), *shown],
+                "sums": {
+                    f"{name}+logprob": {name: 1 / weight.scale, "sft_logprob": weight.value}
+                    for name, weight in weights.items()
+                },
                 "pairwise": [pairwise_row(population, name, options) for name in ("logprob", *weights)],
                 "calibration": list(calibrations(population, ranked, rounds, options)),
             }

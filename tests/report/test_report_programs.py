@@ -17,7 +17,7 @@ from fabricated_evaluation import RANKERS, write_evaluation
 from rewardranker.errors import DataError
 from rewardranker.report.content import read_content
 from rewardranker.report.packing import BLOCK, pack
-from rewardranker.report.programs import Program, Programs, ShownTask, failing_test, shown_task
+from rewardranker.report.programs import Program, Programs, ShownTask, failing_test, shown_task, weighted_sums
 from rewardranker.types import StdioTest, Task, Verdict
 
 
@@ -163,15 +163,24 @@ def test_a_run_s_programs_come_from_its_records_with_tokens_as_cost(evaluated: P
     shutil.copy(evaluated / "verdicts.jsonl", records)
     scores = [{"task_id": row["task_id"], "sample_id": row["sample_id"], "reward-2": 1.5} for row in samples]
     (records / "scores.jsonl").write_text("".join(json.dumps(row) + "\n" for row in scores))
+    figures = json.loads((run / "evaluation.json").read_text())
+    figures["populations"][0]["sums"] = {"reward-2+logprob": {"reward-2": 2.0}}
+    (run / "evaluation.json").write_text(json.dumps(figures))
     content = read_content(run)
     assert content.programs is not None
     assert len(content.programs.programs) == 96
-    assert content.programs.programs[0].scores == {"logprob": -0.5, "reward-2": 1.5}
+    assert content.programs.programs[0].scores == {"logprob": -0.5, "reward-2": 1.5, "reward-2+logprob": 3.0}
     assert content.missing == "The records of policy, round 1, policy, round 2 are not in the folder."
     sft, policy = content.evaluation.populations[:2]
     curve = next(ranker.curve for ranker in sft.rankers if ranker.key == "oracle")
     assert [point.tokens for point in curve] == [10.0 * point.n for point in curve]
     assert all(point.tokens is None for ranker in policy.rankers for point in ranker.curve)
+
+
+def test_a_sum_is_a_column_where_its_parts_are() -> None:
+    scores = {"a": {("t", 0): 1.0, ("t", 1): 2.0}, "b": {("t", 0): 10.0}}
+    sums = {"a+b": {"a": 0.5, "b": 2.0}, "a+c": {"a": 1.0, "c": 1.0}}
+    assert weighted_sums(scores, sums) == {"a+b": {("t", 0): 20.5}}
 
 
 def test_the_failing_test_is_the_first_that_does_not_hold() -> None:

@@ -32,6 +32,7 @@ from rewardranker.report.programs import (
     ranking_scores,
     read_programs,
     shown_task,
+    weighted_sums,
 )
 from rewardranker.runs import read_records
 from rewardranker.types import Ranking, Task
@@ -147,6 +148,7 @@ def _of_run(
     lengths: dict[str, float] = {}
     tasks: list[Task] = []
     absent = []
+    sums = {entry["key"]: entry.get("sums", {}) for entry in document["populations"]}
     for population in evaluation.populations:
         records = folder / "evaluation" / population.key
         if not all(file.is_file() for file in (tasks_file, records / "samples.jsonl", records / "verdicts.jsonl")):
@@ -155,6 +157,7 @@ def _of_run(
         tasks = tasks or list(read_records(tasks_file, Task))
         scores_file = records / "scores.jsonl"
         scores = column_scores(scores_file) if scores_file.is_file() else {}
+        scores |= weighted_sums(scores, sums[population.key])
         files = records / "samples.jsonl", records / "verdicts.jsonl"
         programs, length = read_programs(population.key, tasks, files, scores)
         found += programs

@@ -181,6 +181,21 @@ def column_scores(path: Path) -> dict[str, dict[Key, float]]:
     return found
 
 
+def weighted_sums(
+    scores: Mapping[str, Mapping[Key, float]], sums: Mapping[str, Mapping[str, float]]
+) -> dict[str, dict[Key, float]]:
+    """Further columns: for each name the weights with which columns are added; none where a column is missing."""
+    found = {}
+    for name, weights in sums.items():
+        columns = [scores.get(part, {}) for part in weights]
+        shared = set(columns[0]).intersection(*columns[1:]) if columns else set()
+        found[name] = {
+            key: sum(weight * column[key] for weight, column in zip(weights.values(), columns, strict=True))
+            for key in shared
+        }
+    return {name: column for name, column in found.items() if column}
+
+
 def read_programs(
     population: str, tasks: Sequence[Task], files: tuple[Path, Path], scores: Mapping[str, Mapping[Key, float]]
 ) -> tuple[list[Program], float | None]:
