@@ -2,18 +2,21 @@
 
     python benchmarks/codet_table.py   --data DATA/codet --output runs/codet --samples 20
     python benchmarks/codet_learned.py --data DATA/codet --codet runs/codet --output runs/codet-learned \
-        --model smollm2=smollm2-135m --model qwen=qwen2.5-coder-0.5b.gguf --reward smollm2-mbpp=runs/mbpp/reward
+        --model smollm2=smollm2-135m --model qwen=qwen2.5-coder-0.5b.gguf \
+        --reward smollm2-mbpp=runs/mbpp/reward --reward qwen-mbpp=runs/mbpp/reward-qwen
 
 The first 20 of CodeT's 100 CodeGen-16B programs for each HumanEval task are ranked, with the verdicts and the outcomes
 on generated tests that the first command left (one of 100 programs a task serves too). A `--model` is any causal
-language model (folder, hub name, GGUF file), a `--reward` any reward model or run directory. One that was trained on
+language model (folder, hub name, GGUF file), a `--reward` any reward model or run directory. Two that were trained on
 MBPP alone, on SmolLM2's own wrong programs against MBPP's solutions (a small model passes few tasks):
 
-    rewardranker sample --config smollm2 --output runs/mbpp/samples.jsonl sampling.n=4
+    rewardranker sample --config smollm2 --tasks mbpp:train --limit 120 --output runs/mbpp/samples.jsonl sampling.n=2
     rewardranker judge runs/mbpp/samples.jsonl --config smollm2 --tasks mbpp:train --output runs/mbpp/verdicts.jsonl
-    rewardranker prefer runs/mbpp/samples.jsonl runs/mbpp/verdicts.jsonl --config smollm2 \
+    rewardranker prefer runs/mbpp/samples.jsonl runs/mbpp/verdicts.jsonl --config smollm2 --tasks mbpp:train \
         --output runs/mbpp/groups.jsonl
     rewardranker reward runs/mbpp/groups.jsonl --config smollm2 --model smollm2-135m --output-dir runs/mbpp/reward
+    rewardranker reward runs/mbpp/groups.jsonl --config smollm2 --model qwen2.5-coder-0.5b.gguf \
+        --output-dir runs/mbpp/reward-qwen
 
 (`mbpp:train` comes from the hub; of a local copy, give `--tasks mbpp:train:mbpp.jsonl` to the first three.)
 
