@@ -27,9 +27,9 @@ NOT_FITTED = ("oracle", "random", "first")
 def command(evaluation: Path, chosen: str | None) -> None:
     """Fit the weights with which rankers are added, on an evaluation of training or validation tasks.
 
-    DIR is the folder of a `rewardranker eval` that measured each ranker alone. Prints what each passes alone, and the
-    sum as a text for `--rankers` of `rank`, `eval` or `serve`. Weights that were fitted on the tasks that a final
-    figure is measured on make it too good.
+    DIR is the folder of a `rewardranker eval` that measured each ranker alone. Prints what each passes alone, and their
+    sum as `rank --ranker` and `eval --rankers` take it. Weights that were fitted on the tasks that a final figure is
+    measured on make it too good.
     """
     from rewardranker.evaluation import collect, read_all, read_rankings, score_vector
     from rewardranker.ranking import fit_weights
