@@ -82,4 +82,4 @@ def test_a_title_that_is_no_ranker_is_named(evaluation: Path, capsys: pytest.Cap
 
 def test_a_folder_that_is_no_evaluation_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert weights(tmp_path) != 0
-    assert "tasks.jsonl" in capsys.readouterr().err
+    assert "is not the folder of `rewardranker eval" in capsys.readouterr().err

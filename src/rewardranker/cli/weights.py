@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rewardranker.cli import common
-from rewardranker.errors import ConfigError
+from rewardranker.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,7 +36,12 @@ def command(evaluation: Path, chosen: str | None) -> None:
     from rewardranker.types import Sample, Task, Verdict
 
     files = {name: evaluation / f"{name}.jsonl" for name in ("tasks", "samples", "verdicts", "rankings")}
-    common.require_files(*files.values())
+    missing = [path.name for path in files.values() if not path.is_file()]
+    if missing:
+        raise DataError(
+            f"{evaluation} is not the folder of `rewardranker eval ... --output` (no {', '.join(missing)}): evaluate the "
+            "rankers on training or validation tasks first"
+        )
     rankings = read_rankings(files["rankings"])
     names = [name.strip() for name in chosen.split(",")] if chosen else [n for n in rankings if n not in NOT_FITTED]
     _check(names, list(rankings), files["rankings"])
