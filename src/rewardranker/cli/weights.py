@@ -39,8 +39,8 @@ def command(evaluation: Path, chosen: str | None) -> None:
     missing = [path.name for path in files.values() if not path.is_file()]
     if missing:
         raise DataError(
-            f"{evaluation} is not the folder of `rewardranker eval ... --output` (no {', '.join(missing)}): evaluate the "
-            "rankers on training or validation tasks first"
+            f"{evaluation} is not the folder of `rewardranker eval ... --output` (no {', '.join(missing)}): evaluate "
+            "the rankers on training or validation tasks first"
         )
     rankings = read_rankings(files["rankings"])
     names = [name.strip() for name in chosen.split(",")] if chosen else [n for n in rankings if n not in NOT_FITTED]
