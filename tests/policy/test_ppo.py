@@ -13,7 +13,7 @@ from rewardranker.policy.checkpoints import PPOState
 from rewardranker.policy.episodes import Episodes
 from rewardranker.policy.rollouts import derived_seed, episode_scores, reward_scale, tasks_of_step
 from rewardranker.policy.updates import Learner, Minibatch, TokenNumbers, plan_of_step
-from rewardranker.policy.value_head import ValueHead
+from rewardranker.policy.value_head import Critic, ValueHead
 from rewardranker.prompts import encode_prompt
 from rewardranker.shared_prompts import sharing_of
 from rewardranker.types import Sample, Verdict
@@ -121,8 +121,9 @@ def test_the_first_ratios_are_exactly_one(tmp_path):
     assert line["objective/kl"] == 0.0  # policy and reference are equal before the first update
 
 
+@pytest.mark.parametrize("critic", ["head", "model"])
 @pytest.mark.parametrize("micro_batch_tokens", [1, 24])
-def test_micro_batches_add_up_to_the_gradient_of_the_whole(micro_batch_tokens):
+def test_micro_batches_add_up_to_the_gradient_of_the_whole(micro_batch_tokens, critic):
     tokenizer = world.new_tokenizer()
     samples = [
         s
@@ -137,13 +138,13 @@ def test_micro_batches_add_up_to_the_gradient_of_the_whole(micro_batch_tokens):
     gradients = []
     for tokens in (100_000, micro_batch_tokens):
         options = world.options(epochs=1, minibatches=1, micro_batch_tokens=tokens, max_grad_norm=1e9, clip=5.0)
-        model, head = world.new_model(tokenizer), ValueHead(16)
-        torch.nn.init.ones_(head.output.weight)
-        parameters = [*model.parameters(), *head.parameters()]
+        model = world.new_model(tokenizer)
+        reader = new_critic(critic, model)
+        parameters = [*model.parameters(), *reader.parameters()]
         numbers = TokenNumbers(old - 2, values, old)
         plan = plan_of_step(episodes, 1, options, 1, sharing_of(model))
         before = torch.cat([p.detach().flatten().double() for p in parameters])
-        learner = Learner(model, head, None, torch.optim.SGD(parameters, lr=1.0), options)
+        learner = Learner(model, reader, None, torch.optim.SGD(parameters, lr=1.0), options)
         learner.update(episodes, plan, numbers, None, advantages, returns, guard=len)
         gradients.append(before - torch.cat([p.detach().flatten() for p in parameters]))
     assert len(plan[0][0].batches) > 1
@@ -151,7 +152,59 @@ def test_micro_batches_add_up_to_the_gradient_of_the_whole(micro_batch_tokens):
     assert (gradients[0] - gradients[1]).norm() / gradients[0].norm() < 1e-5
 
 
-def test_recomputing_layers_changes_nothing_but_memory(tmp_path):
+def new_critic(kind, model):
+    """One whose values are not all 0."""
+    critic = Critic(model, 0, 0) if kind == "model" else ValueHead(16)
+    torch.nn.init.ones_(critic.head.output.weight if kind == "model" else critic.output.weight)
+    return critic
+
+
+def test_a_critic_of_its_own_reads_what_a_head_on_the_policy_does_and_leaves_the_policy_alone():
+    """Before any update it is the policy; the value loss reaches the policy through a head, never through a model."""
+    tokenizer = world.new_tokenizer()
+    episodes = Episodes.build([[1, 4], [1, 5, 6], [1, 7]], [[3, 2], [8, 9, 2], [10]], "cpu")
+    read, moved = {}, {}
+    for kind in ("head", "model"):
+        model = world.new_model(tokenizer)
+        critic = new_critic(kind, model)
+        policy, options = list(model.parameters()), world.options(minibatches=1, epochs=1)
+        plan = plan_of_step(episodes, 1, options, 1, sharing_of(model))
+        learner = Learner(model, critic, model, torch.optim.SGD([*policy, *critic.parameters()], lr=0.1), options)
+        numbers, first = learner.before_updates(episodes, plan)
+        before = [p.detach().clone() for p in policy]
+        nothing_to_learn = torch.zeros(episodes.mask.shape)
+        learner.update(episodes, plan, numbers, first, nothing_to_learn, numbers.values + 1, guard=len)
+        read[kind] = numbers.values
+        moved[kind] = not all(one.equal(other) for one, other in zip(before, policy, strict=True))
+    torch.testing.assert_close(read["model"], read["head"])
+    assert read["model"].abs().max() > 0.1
+    assert moved == {"head": True, "model": False}
+
+
+@pytest.mark.parametrize("lora_rank", [0, 4])
+def test_a_critic_of_its_own_learns_what_states_are_worth(lora_rank):
+    """States that differ by one token of the prompt alone, so that the layers must tell them apart."""
+    pytest.importorskip("peft")
+    model = world.new_model(world.new_tokenizer())
+    critic = Critic(model, lora_rank, 32)
+    kept = [p for p in critic.parameters() if not p.requires_grad]
+    before = [p.clone() for p in kept]
+    episodes = Episodes.build([[1, 4, 9], [1, 5, 9], [1, 6, 9], [1, 7, 9]], [[3, 2]] * 4, "cpu")
+    returns = torch.tensor([[1.0, 1.0], [-1.0, -1.0], [1.0, 1.0], [-1.0, -1.0]])
+    options = world.options(minibatches=1, epochs=1, value_clip=100.0)
+    plan = plan_of_step(episodes, 1, options, 1, sharing_of(model))
+    optimizer = torch.optim.Adam([p for p in critic.parameters() if p.requires_grad], lr=1e-2)
+    learner = Learner(model, critic, model, optimizer, options)
+    numbers, _ = learner.before_updates(episodes, plan)
+    for _ in range(150):
+        learner.update(episodes, plan, numbers, None, torch.zeros(4, 2), returns, guard=len)
+    torch.testing.assert_close(learner.before_updates(episodes, plan)[0].values, returns, atol=0.1, rtol=0)
+    assert bool(kept) == (lora_rank > 0)
+    assert all(one.equal(other) for one, other in zip(before, kept, strict=True))
+
+
+@pytest.mark.parametrize("critic", ["head", "model"])
+def test_recomputing_layers_changes_nothing_but_memory(tmp_path, critic):
     """Also what rollouts, that use a cache, and dropout, that stays off, would change."""
     histories, kept = [], []
     for recompute in (False, True):
@@ -159,7 +212,7 @@ def test_recomputing_layers_changes_nothing_but_memory(tmp_path):
         model.config.attention_dropout = 0.5
         for layer in model.base_model.layers:
             layer.self_attn.attention_dropout = 0.5
-        options = world.options(steps=2, gradient_checkpointing=recompute)
+        options = world.options(steps=2, gradient_checkpointing=recompute, critic=critic)
         histories.append(untimed(world.run(tmp_path / str(recompute), options, model=model).history))
         kept.append(bytes_kept_for_backward(model))
     assert histories[0] == histories[1]

@@ -8,6 +8,8 @@ import ppo_world as world
 import pytest
 import torch
 
+from rewardranker.errors import RunDirectoryError, TrainingError
+
 
 def untimed(folder):
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -36,7 +38,8 @@ def test_a_killed_ppo_ends_with_the_bits_of_an_undisturbed_one(tmp_path):
     assert sorted(p.name for p in killed.iterdir()) == sorted(p.name for p in whole.iterdir())
 
 
-def test_with_lora_the_checkpoint_holds_the_adapters_alone_and_is_gone_on_from(tmp_path):
+@pytest.mark.parametrize(("lora_rank", "critic"), [(4, "head"), (4, "model"), (0, "model")])
+def test_a_checkpoint_holds_what_is_trained_alone_and_is_gone_on_from(tmp_path, lora_rank, critic):
     pytest.importorskip("peft")
 
     class Interrupted(world.Roller):
@@ -48,12 +51,38 @@ def test_with_lora_the_checkpoint_holds_the_adapters_alone_and_is_gone_on_from(t
                 raise KeyboardInterrupt
             return super().__call__(*arguments, **named)
 
-    options = world.options(steps=4, evaluate_every=2)
-    whole = world.run(tmp_path / "whole", options, lora_rank=4)
+    options = world.options(steps=4, evaluate_every=2, critic=critic)
+    whole = world.run(tmp_path / "whole", options, lora_rank=lora_rank)
     with pytest.raises(KeyboardInterrupt):
-        world.run(tmp_path / "resumed", options, lora_rank=4, rollout=Interrupted(world.new_tokenizer()))
-    saved = torch.load(tmp_path / "resumed" / "checkpoint" / "training.pt", weights_only=True)["policy"]
-    assert saved
-    assert all("lora_" in name for name in saved)
-    assert world.run(tmp_path / "resumed", options, lora_rank=4).figures == whole.figures
+        world.run(tmp_path / "resumed", options, lora_rank=lora_rank, rollout=Interrupted(world.new_tokenizer()))
+    saved = torch.load(tmp_path / "resumed" / "checkpoint" / "training.pt", weights_only=True)
+    for part in ("policy", "value_head"):
+        layers = [name for name in saved[part] if "layers." in name]
+        assert bool(layers) == (part == "policy" or critic == "model")
+        assert all(("lora_" in name) == (lora_rank > 0) for name in layers)
+    assert world.run(tmp_path / "resumed", options, lora_rank=lora_rank).figures == whole.figures
     assert untimed(tmp_path / "resumed") == untimed(tmp_path / "whole")
+
+
+def test_a_checkpoint_from_before_an_option_existed_is_gone_on_from_as_with_its_default(tmp_path):
+    with pytest.raises(TrainingError):
+        world.run(tmp_path, world.options(steps=4, evaluate_every=2), reward=NotFiniteLater())
+    state = tmp_path / "checkpoint" / "state.json"
+    saved = json.loads(state.read_text())
+    del saved["identity"]["options"]["critic"]
+    state.write_text(json.dumps(saved))
+    with pytest.raises(RunDirectoryError, match=r"ppo\.critic: was 'head', now 'model'"):
+        world.run(tmp_path, world.options(steps=4, evaluate_every=2, critic="model"))
+    assert world.run(tmp_path, world.options(steps=4, evaluate_every=2)).figures["steps"] == 4
+
+
+class NotFiniteLater(world.LetterReward):
+    """Ends a training after its first measurements."""
+
+    def __init__(self):
+        super().__init__("c")
+        self.calls = 0
+
+    def __call__(self, tasks, samples):
+        self.calls += 1
+        return super().__call__(tasks, samples) * (float("nan") if self.calls > 4 else 1.0)

@@ -96,7 +96,7 @@ def run_identity(
 
 
 def save_state(
-    folder: Path, identity: Mapping[str, Any], state: PPOState, policy: Any, value_head: Any, optimizer: Any
+    folder: Path, identity: Mapping[str, Any], state: PPOState, policy: Any, critic: Any, optimizer: Any
 ) -> None:
     """Replace `folder/checkpoint` with the state after `state.step`: the same for any number of processes.
 
@@ -107,18 +107,12 @@ def save_state(
     if not processes.is_main():
         return
     with runs.replacing_folder(folder / "checkpoint") as new:
-        frozen = _frozen(policy)
-        trained = {name: tensor for name, tensor in policy.state_dict().items() if name not in frozen}
-        torch.save(
-            {"policy": trained, "value_head": value_head.state_dict(), "optimizer": optimizer.state_dict()},
-            new / "training.pt",
-        )
+        tensors = {"policy": _trained(policy), "value_head": _trained(critic), "optimizer": optimizer.state_dict()}
+        torch.save(tensors, new / "training.pt")
         runs.write_json(new / "state.json", {"identity": identity, "state": state})
 
 
-def load_state(
-    folder: Path, identity: Mapping[str, Any], policy: Any, value_head: Any, optimizer: Any
-) -> PPOState | None:
+def load_state(folder: Path, identity: Mapping[str, Any], policy: Any, critic: Any, optimizer: Any) -> PPOState | None:
     """Load `folder/checkpoint` into the three objects; None where there is none yet.
 
     Raises:
@@ -130,20 +124,21 @@ def load_state(
     saved = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
     _check_identity(folder, saved["identity"], identity)
     tensors = torch.load(checkpoint / "training.pt", map_location="cpu", weights_only=True)
-    if set(tensors["policy"]) != set(policy.state_dict()) - _frozen(policy):
+    if set(tensors["policy"]) != set(_trained(policy)):
         raise RunDirectoryError(
             f"{checkpoint} is of another model than {type(policy).__name__}: give the same --model to go on, or choose "
             "another --output-dir"
         )
     policy.load_state_dict(tensors["policy"], strict=False)
-    value_head.load_state_dict(tensors["value_head"])
+    critic.load_state_dict(tensors["value_head"], strict=False)
     optimizer.load_state_dict(tensors["optimizer"])
     return runs.from_row(saved["state"], PPOState, str(checkpoint / "state.json"))
 
 
-def _frozen(policy: Any) -> set[str]:
-    """Names of the weights that are not trained."""
-    return {name for name, weight in policy.named_parameters(remove_duplicate=False) if not weight.requires_grad}
+def _trained(model: Any) -> dict[str, torch.Tensor]:
+    """The state of a model without the weights that are not trained."""
+    frozen = {name for name, weight in model.named_parameters(remove_duplicate=False) if not weight.requires_grad}
+    return {name: tensor for name, tensor in model.state_dict().items() if name not in frozen}
 
 
 def _recovered(folder: Path) -> Path | None:
@@ -225,7 +220,9 @@ def _finished(folder: Path, identity: Mapping[str, Any]) -> dict[str, Any] | Non
 
 
 def _check_identity(folder: Path, saved: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
-    old, new = ({k: v for k, v in one["options"].items() if k not in runs.FREE_OPTIONS} for one in (saved, identity))
+    defaults = PPOOptions().model_dump(mode="json")  # what an option did before it was one
+    both = ({**defaults, **one["options"]} for one in (saved, identity))
+    old, new = ({k: v for k, v in options.items() if k not in runs.FREE_OPTIONS} for options in both)
     if {**saved, "options": old} == {**identity, "options": new}:
         return
     changed = [f"ppo.{key}: was {old.get(key)!r}, now {new[key]!r}" for key in new if old.get(key) != new[key]]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from rewardranker.errors import DataError
 from rewardranker.policy.logprobs import chosen_logprobs
-from rewardranker.policy.value_head import ValueHead
+from rewardranker.policy.value_head import Critic, ValueHead
 from rewardranker.shared_prompts import SharedBatch, Sharing, plan_batches
 
 
@@ -53,6 +53,11 @@ class EpisodeBatch:
         logprobs, entropy = chosen_logprobs(states, model.get_output_embeddings(), self.chosen, temperature)
         values = value_head(states)[self.choice_of] if value_head is not None else None
         return TokenScores(logprobs[self.choice_of], values, entropy[self.choice_of])
+
+    def values(self, critic: Critic) -> Tensor:
+        """Value of the state before each completion token, `[tokens]`, as a critic of its own reads it: one forward."""
+        values: Tensor = critic.head(self.shared.states(critic.body)[self.before])[self.choice_of]
+        return values
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,7 @@ from rewardranker.policy.rollouts import (
     tasks_of_step,
 )
 from rewardranker.policy.updates import Learner, plan_of_step
-from rewardranker.policy.value_head import ValueHead
+from rewardranker.policy.value_head import Critic, ValueHead
 from rewardranker.progress import Silent
 from rewardranker.prompts import encode_prompt
 from rewardranker.shared_prompts import sharing_of
@@ -158,19 +158,23 @@ def train_ppo(
     if reference is None or reference is policy:
         reference = policy if lora_rank else copy.deepcopy(policy)
     policy, reference = policy.to(device).eval(), reference.to(device).eval()  # no dropout: ratios start at exactly 1
+    critic: ValueHead | Critic
+    if options.critic == "model":
+        critic = Critic(policy, lora_rank, lora_alpha, options.seed).to(device)
+    else:
+        critic = ValueHead(policy.get_output_embeddings().weight.shape[1], options.seed).to(device)
     adapted = with_lora(policy, lora_rank, lora_alpha, "CAUSAL_LM", options.seed).eval() if lora_rank else policy
     check_head(policy, tokenizer.pad_token_id)
     sharing = sharing_of(policy)
     if options.gradient_checkpointing:
         recompute_layers(policy)
+        if isinstance(critic, Critic):
+            recompute_layers(critic.body)
         sharing = sharing._replace(after_prompt=False)
-    value_head = ValueHead(policy.get_output_embeddings().weight.shape[1], options.seed).to(device)
-    groups = [
-        {"params": [p for p in policy.parameters() if p.requires_grad], "lr": options.learning_rate},
-        {"params": list(value_head.parameters()), "lr": options.value_learning_rate or options.learning_rate},
-    ]
+    rates = ((policy, options.learning_rate), (critic, options.value_learning_rate or options.learning_rate))
+    groups = [{"params": [p for p in part.parameters() if p.requires_grad], "lr": rate} for part, rate in rates]
     optimizer = checkpoints.new_optimizer(groups)
-    learner = Learner(policy, value_head, reference, optimizer, options)
+    learner = Learner(policy, critic, reference, optimizer, options)
     controller = KLController(options.kl_target, options.kl_horizon)
     validation = Validation(validation_tasks, rollout, judge, reward, options)
 
@@ -179,7 +183,7 @@ def train_ppo(
         Trackers(launch.report_to if launch else (), output_dir) as trackers,
         checkpoints.MetricsLog(output_dir) as log,
     ):
-        state = checkpoints.load_state(output_dir, identity, policy, value_head, optimizer)
+        state = checkpoints.load_state(output_dir, identity, policy, critic, optimizer)
         if state is None:
             # The start: its pass rate is the one to beat, and its programs fix the reward's scale.
             log.keep(0)
@@ -193,7 +197,7 @@ def train_ppo(
             metrics = validation.metrics(samples, passed, rewards, state)
             log.append({"step": 0, "episode": 0, **metrics, **clock.seconds})
             trackers.log(0, metrics)
-            checkpoints.save_state(output_dir, identity, state, policy, value_head, optimizer)
+            checkpoints.save_state(output_dir, identity, state, policy, critic, optimizer)
         elif len(log) <= state.step:
             raise DataError(
                 f"{output_dir / 'metrics.jsonl'} lacks lines of steps that were done: restore it, or start in another "
@@ -282,7 +286,7 @@ def train_ppo(
             log.append({"step": step, "episode": step * len(samples), **metrics, **clock.seconds})
             trackers.log(step, metrics)
             if measured:
-                checkpoints.save_state(output_dir, identity, state, policy, value_head, optimizer)
+                checkpoints.save_state(output_dir, identity, state, policy, critic, optimizer)
                 checkpoints.drop_other_policies(output_dir, state.best_step)
             progress.update(step, score=score, kl=mean_kl, best_pass_rate=state.best_pass_rate)
 

@@ -21,7 +21,7 @@ from rewardranker.policy.episodes import EpisodeBatch, Episodes, TokenScores
 from rewardranker.policy.losses import clipped_policy_loss, clipped_value_loss
 from rewardranker.policy.reference import without_adapters
 from rewardranker.policy.rollouts import derived_seed
-from rewardranker.policy.value_head import ValueHead
+from rewardranker.policy.value_head import Critic, ValueHead
 from rewardranker.shared_prompts import Sharing
 
 MEANS = (
@@ -86,14 +86,19 @@ class TokenNumbers:
 
 @dataclass(frozen=True, slots=True)
 class Learner:
-    """What is trained, and how: the policy with its value head, the reference that holds it, and their optimiser."""
+    """What is trained, and how: the policy and what reads values, the reference that holds it, and their optimiser."""
 
     policy: Any
-    value_head: ValueHead
+    critic: ValueHead | Critic
     reference: Any
     """A model of its own, or the policy, which is then read without its LoRA adapters."""
     optimizer: Any
     options: PPOOptions
+
+    @property
+    def value_head(self) -> ValueHead | None:
+        """The head that stands on the policy, if there is one."""
+        return self.critic if isinstance(self.critic, ValueHead) else None
 
     def before_updates(self, episodes: Episodes, plan: Plan) -> tuple[TokenNumbers, TokenScores | None]:
         """Log-probabilities and values of all episodes, in the batches of the plan's first epoch.
@@ -122,6 +127,9 @@ class Learner:
                 scored = batch.score(self.policy, self.value_head, temperature)
             first = scored if is_first else None
             numbers.logprobs[batch.rows] = episodes.padded(scored.logprobs.detach(), batch.rows)
+            if isinstance(self.critic, Critic):
+                with torch.no_grad():
+                    scored = scored._replace(values=batch.values(self.critic))
             numbers.values[batch.rows] = episodes.padded(scored.values.detach(), batch.rows)
         processes.summed(every)  # each row is one process's, and 0 elsewhere
         return numbers, first
@@ -157,12 +165,16 @@ class Learner:
                 policy_loss, ratio = clipped_policy_loss(
                     new.logprobs, old.logprobs[rows][mask], advantages[rows][mask], options.clip
                 )
-                value_loss, value_clipped = clipped_value_loss(
-                    new.values, old.values[rows][mask], returns[rows][mask], options.value_clip
-                )
                 weighed = policy_loss if weights is None else policy_loss * weights[rows][mask]
                 # Sums over the micro-batch, divided by the tokens of the minibatch: its exact mean, however split.
-                ((weighed.sum() + options.value_coefficient * value_loss.sum()) / minibatch.tokens).backward()
+                loss, values = weighed.sum() / minibatch.tokens, new.values
+                if isinstance(self.critic, Critic):
+                    loss.backward()  # its activations are gone before the critic has any
+                    loss, values = 0.0, batch.values(self.critic)
+                value_loss, value_clipped = clipped_value_loss(
+                    values, old.values[rows][mask], returns[rows][mask], options.value_clip
+                )
+                (loss + options.value_coefficient * value_loss.sum() / minibatch.tokens).backward()
                 sums_here = {
                     "loss/policy_avg": weighed,
                     "loss/value_avg": value_loss,
