@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 # ruff: noqa: E402
 sys.path[:0] = [str(Path(__file__).parent / folder) for folder in ("", "reward", "policy")]
@@ -22,6 +24,8 @@ from rewardranker.generation import TransformersSampler, sample_together
 from rewardranker.policy import train_ppo, train_sft
 from rewardranker.reward import train_reward
 from rewardranker.rollouts import Rollouts
+from rewardranker.training import zero_shards
+from rewardranker.training.trainer import _Report
 from rewardranker.types import Sample, Task, Verdict
 
 PLAIN = PromptOptions()
@@ -63,7 +67,13 @@ def sft(folder: Path, micro_batch_tokens: int | str | None = None, epochs: float
 
 def reward(folder: Path, micro_batch_tokens: int | None = None) -> None:
     options = reward_world.QUICK.model_copy(
-        update={"epochs": 2, "lm_weight": 0.3, "centering": 0.1, "micro_batch_tokens": micro_batch_tokens}
+        update={
+            "epochs": 2,
+            "lm_weight": 0.3,
+            "centering": 0.1,
+            "save_steps": 3,
+            "micro_batch_tokens": micro_batch_tokens,
+        }
     )
     groups, model = reward_world.toy_groups(14), reward_world.tiny_causal_lm()
     train_reward(groups, model, reward_world.byte_tokenizer(), options, PLAIN, folder, device=DEVICE, launch=LOGGED)
@@ -99,6 +109,38 @@ def everything(folder: Path) -> None:
     sample(folder / "samples.jsonl")
 
 
+def interrupted(training: str, moment: str, folder: Path) -> None:
+    """A training that dies as `kill -9` ends it: `saved`, after its first checkpoint (of step 3), or `loading`, in the
+    middle of that; or that fails unless it goes on from there, `loaded`."""
+    torch.set_num_threads(1)
+    on_save, on_train_begin, set_part = _Report.on_save, _Report.on_train_begin, zero_shards._set
+    parts = iter(range(10))
+
+    def die() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def save(*arguments: Any, **named: Any) -> None:
+        on_save(*arguments, **named)
+        die()
+
+    def load(*arguments: Any) -> None:
+        set_part(*arguments)
+        if next(parts) == 9:
+            die()
+
+    def begin(report: Any, options: Any, state: Any, *arguments: Any, **named: Any) -> None:
+        assert state.global_step == 3
+        on_train_begin(report, options, state, *arguments, **named)
+
+    if moment == "saved":
+        _Report.on_save = save
+    elif moment == "loading":
+        zero_shards._set = load
+    else:
+        _Report.on_train_begin = begin
+    {"sft": sft, "reward": reward}[training](folder)
+
+
 def launch(folder: Path, size: int) -> None:
     """`everything` in `folder` on so many processes."""
     with socket.socket() as free:
@@ -123,5 +165,8 @@ def launch(folder: Path, size: int) -> None:
 
 if __name__ == "__main__":
     processes.join("cpu")
-    everything(Path(sys.argv[1]))
+    if len(sys.argv) == 2:
+        everything(Path(sys.argv[1]))
+    else:
+        interrupted(sys.argv[2], sys.argv[3], Path(sys.argv[1]))
     processes.leave()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -15,9 +16,12 @@ from typing import Any
 
 import launch_world
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from rewardranker.cli.launch import config_file
+from rewardranker.errors import RunDirectoryError
+from rewardranker.training.zero_shards import Shards
 
 pytestmark = [
     pytest.mark.slow,
@@ -35,6 +39,12 @@ def started(stage: str, processes: int, *arguments: str) -> subprocess.Popen[str
     command = [sys.executable, "-m", "accelerate.commands.launch", *options, launch_world.__file__, *arguments]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def dies(stage: str, processes: int, *arguments: str) -> None:
+    """`launch_world.interrupted` ends as it is asked to."""
+    output = started(stage, processes, *arguments).communicate(timeout=280)[0]
+    assert "SIGKILL" in output or "exits with return code = -9" in output, output[-5000:]
 
 
 def ended(process: subprocess.Popen[str]) -> str:
@@ -91,3 +101,96 @@ def test_ppo_has_the_metrics_of_one_process(runs: Runs, stage: str) -> None:
 def test_models_made_after_a_training_are_whole(runs: Runs, stage: str) -> None:
     """transformers would go on to make them in ZeRO-3's shards, which no sampler can draw from."""
     assert (runs["one"] / "samples.jsonl").read_bytes() == (runs[stage] / "samples.jsonl").read_bytes()
+
+
+# --- going on with another number of processes ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("training", "written", "read"),
+    [
+        ("sft", ("zero2", 2), ("zero2", 1)),
+        ("sft", ("zero2", 1), ("zero2", 2)),
+        ("sft", ("zero3", 2), ("zero3", 1)),
+        ("sft", ("zero3", 1), ("zero3", 2)),
+        ("reward", ("zero3", 3), ("zero2", 2)),  # three do not divide the weights evenly
+        ("reward", ("zero2", 2), ("zero3", 3)),
+    ],
+)
+def test_a_checkpoint_goes_on_with_another_number_of_processes_to_the_same_weights(
+    runs: Runs, tmp_path: Path, training: str, written: tuple[str, int], read: tuple[str, int]
+) -> None:
+    """Without moments, step or rates of the checkpoint the weights would differ a hundred times more."""
+    model = tmp_path / training
+    dies(*written, str(model), training, "saved")
+    ended(started(*read, str(model), training, "loaded"))
+    assert difference(runs["one"] / training, model) < TOLERANCE
+
+
+def checkpoint_of(tmp_path: Path, stage: str) -> Path:
+    """A checkpoint of two processes."""
+    dies(stage, 2, str(tmp_path / "model"), "sft", "saved")
+    return tmp_path / "model.checkpoints" / "checkpoint-3"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_kill_in_the_middle_of_reading_a_checkpoint_loses_nothing(runs: Runs, tmp_path: Path, stage: str) -> None:
+    checkpoint = checkpoint_of(tmp_path, stage)
+    before = {path: path.read_bytes() for path in checkpoint.rglob("*") if path.is_file()}
+    dies(stage, 1, str(tmp_path / "model"), "sft", "loading")
+    assert {path: path.read_bytes() for path in checkpoint.rglob("*") if path.is_file()} == before
+    ended(started(stage, 1, str(tmp_path / "model"), "sft", "loaded"))
+    assert difference(runs["one"] / "sft", tmp_path / "model") < TOLERANCE
+
+
+@pytest.fixture(scope="module", params=STAGES)
+def checkpoint(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    return checkpoint_of(tmp_path_factory.mktemp("refused"), request.param)
+
+
+def copied(checkpoint: Path, tmp_path: Path, part: int) -> tuple[Path, Path]:
+    """A copy of a checkpoint, and what process `part` wrote of it."""
+    copy = Path(shutil.copytree(checkpoint, tmp_path / checkpoint.name))
+    return copy, next(copy.glob(f"global_step3/*rank_{part}_*optim_states.pt"))
+
+
+def test_a_checkpoint_without_a_processs_part_is_refused(checkpoint: Path, tmp_path: Path) -> None:
+    copy, part = copied(checkpoint, tmp_path, 1)
+    part.unlink()
+    with pytest.raises(RunDirectoryError, match=r"lacks the part of process 1 of the 2 .*a shared filesystem"):
+        Shards(copy)
+
+
+def test_a_damaged_part_names_the_checkpoint_to_delete(checkpoint: Path, tmp_path: Path) -> None:
+    copy, part = copied(checkpoint, tmp_path, 0)
+    part.write_bytes(part.read_bytes()[:1000])
+    with pytest.raises(RunDirectoryError, match=f"{part}.* can't be read .*delete {copy} to go on"):
+        Shards(copy)
+
+
+def test_parts_without_moments_are_refused(checkpoint: Path, tmp_path: Path) -> None:
+    """The optimiser never starts from nothing in silence."""
+    copy, part = copied(checkpoint, tmp_path, 1)
+    saved = torch.load(part, weights_only=False)
+    state = saved["optimizer_state_dict"]
+    (state.get("base_optimizer_state") or state["optimizer_state_dict"])["state"][0].pop("exp_avg_sq")
+    torch.save(saved, part)
+    with pytest.raises(RunDirectoryError, match=r"no complete state of Adam .*on 2 processes with ZeRO-[23] alone"):
+        Shards(copy)
+
+
+def test_parts_of_different_steps_are_refused(checkpoint: Path, tmp_path: Path) -> None:
+    copy, part = copied(checkpoint, tmp_path, 1)
+    saved = torch.load(part, weights_only=False)
+    state = saved["optimizer_state_dict"]
+    (state.get("base_optimizer_state") or state["optimizer_state_dict"])["state"][0]["step"] += 1
+    torch.save(saved, part)
+    with pytest.raises(RunDirectoryError, match="different steps"):
+        Shards(copy)
+
+
+def test_a_parameter_of_another_size_is_refused(checkpoint: Path) -> None:
+    shards = Shards(checkpoint)
+    name = min(shards.names)
+    with pytest.raises(RunDirectoryError, match=f"{name} has .* numbers there and 7 in this model"):
+        shards.whole(name, "fp32", 7)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -120,3 +122,12 @@ def quiet_transformers() -> Iterator[None]:
         transformers_logging.set_verbosity(level)
         if bars:
             transformers_logging.enable_progress_bar()
+
+
+def _on_standard_error(record: logging.LogRecord) -> bool:
+    """DeepSpeed, where it is installed, logs on standard output, which is for results."""
+    print(f"DeepSpeed: {record.getMessage()}", file=sys.stderr)
+    return False
+
+
+logging.getLogger("DeepSpeed").addFilter(_on_standard_error)

@@ -27,7 +27,7 @@ from rewardranker import processes
 from rewardranker.config import LaunchOptions, TrainingOptions
 from rewardranker.errors import ConfigError, RunDirectoryError, TrainingError
 from rewardranker.runs import write_json, write_text
-from rewardranker.training import wrapping
+from rewardranker.training import wrapping, zero_shards
 from rewardranker.training.batches import Sizes, divided
 from rewardranker.training.faults import faults_named, is_out_of_memory, overflow_advice
 from rewardranker.training.finished import MARKER, METRICS, last_checkpoint, model_folder
@@ -261,7 +261,7 @@ class PlannedTrainer(Trainer):
             _check_readable(checkpoint, marker)
         lower = f"{self._key}.micro_batch_tokens" + (f" (now {self._micro})" if self._micro else "")
         faults = faults_named(self._name, f"{lower}, or set it to auto", folder)
-        with faults, quiet_transformers(), tracked(self.args.report_to):
+        with faults, quiet_transformers(), tracked(self.args.report_to), zero_shards.for_any_launch():
             self.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
         for name, parameter in self.model.named_parameters():
             if not torch.isfinite(wrapping.local(parameter)).all():
@@ -344,17 +344,12 @@ def _check_readable(checkpoint: Path, marker: Mapping[str, Any]) -> None:
     Raises:
         RunDirectoryError: this launch can't read the checkpoint, though another can.
     """
-    written, size = marker.get("kind", "whole"), marker.get("processes", 1)
+    written = marker.get("kind", "whole")
     names = {"whole": "single or ddp", "fsdp": "fsdp", "deepspeed": "zero2 or zero3"}
     if written != _format():
         raise RunDirectoryError(
             f"{checkpoint} was written by a launch with --config-name {names[written]}, which one with "
             f"{names[_format()]} can't read: launch as before, or delete {checkpoint.parent} to start again"
-        )
-    if written == "deepspeed" and size != processes.world_size():
-        raise RunDirectoryError(
-            f"{checkpoint} was written by DeepSpeed on {size} processes and can't be read on "
-            f"{processes.world_size()}: launch {size} (--config-name fsdp has checkpoints for any number)"
         )
 
 
