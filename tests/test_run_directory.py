@@ -114,6 +114,17 @@ def test_every_changed_option_is_named_with_both_values(tmp_path: Path) -> None:
     assert "steps" not in str(error.value)
 
 
+def test_a_folder_from_before_an_option_existed_is_gone_on_from_as_with_its_default(tmp_path: Path) -> None:
+    with RunDirectory(tmp_path / "run", "run", OPTIONS):
+        pass
+    later = {**OPTIONS, "ppo": {"kl": 0.1, "steps": 3, "critic": "head"}}
+    with RunDirectory(tmp_path / "run", "run", later):
+        pass
+    later["ppo"]["critic"] = "model"
+    with pytest.raises(RunDirectoryError, match=r'ppo\.critic: was "head", now "model"'):
+        RunDirectory(tmp_path / "run", "run", later).__enter__()
+
+
 def test_launch_options_may_change(tmp_path: Path) -> None:
     with RunDirectory(tmp_path, "run", OPTIONS):
         pass

@@ -517,9 +517,20 @@ def _differences(old: Any, new: Any, path: str = "") -> list[str]:
         for key in sorted({*old, *new}):
             if (path == "" and key == "launch") or key in FREE_OPTIONS:
                 continue
-            found += _differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+            name = f"{path}.{key}" if path else key
+            found += _differences(old[key] if key in old else _default(name), new.get(key), name)
         return found
     return [] if old == new else [f"{path}: was {json.dumps(old)}, now {json.dumps(new)}"]
+
+
+def _default(option: str) -> Any:
+    """What a version that did not have the option yet did; None where it is no recipe's."""
+    from rewardranker.config import Recipe
+
+    value: Any = Recipe().model_dump(mode="json")
+    for key in option.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
 
 
 def versions(
