@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 # ruff: noqa: E402
 sys.path[:0] = [str(Path(__file__).parent / folder) for folder in ("", "reward", "policy")]
@@ -79,11 +79,11 @@ def reward(folder: Path, micro_batch_tokens: int | None = None) -> None:
     train_reward(groups, model, reward_world.byte_tokenizer(), options, PLAIN, folder, device=DEVICE, launch=LOGGED)
 
 
-def ppo(folder: Path) -> None:
+def ppo(folder: Path, critic: Literal["head", "model"] = "head") -> None:
     tokenizer = reward_world.byte_tokenizer()
     options = PPOOptions(
         steps=3, tasks_per_step=5, samples_per_task=3, evaluate_every=2, validation_samples=2, learning_rate=1e-3,
-        max_new_tokens=12, micro_batch_tokens=120,
+        max_new_tokens=12, micro_batch_tokens=120, critic=critic,
     )  # fmt: skip
     recipe = Recipe(ppo=options)
     with Rollouts(recipe).of_round(recipe, tokenizer, 1) as rollout:
@@ -106,6 +106,7 @@ def everything(folder: Path) -> None:
     sft(folder / "sft-micro", micro_batch_tokens=60)
     reward(folder / "reward", micro_batch_tokens=150)
     ppo(folder / "ppo")
+    ppo(folder / "ppo-critic", critic="model")
     sample(folder / "samples.jsonl")
 
 

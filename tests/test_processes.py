@@ -56,8 +56,9 @@ def test_micro_batches_end_with_the_weights_of_whole_batches(runs: tuple[Path, P
     assert difference(one / "sft", one / "sft-micro") < TOLERANCE
 
 
-def test_ppo_has_the_metrics_of_one_process_and_one_line_a_step(runs: tuple[Path, Path]) -> None:
-    one, two = (lines(folder / "ppo" / "metrics.jsonl") for folder in runs)
+@pytest.mark.parametrize("folder", ["ppo", "ppo-critic"])
+def test_ppo_has_the_metrics_of_one_process_and_one_line_a_step(runs: tuple[Path, Path], folder: str) -> None:
+    one, two = (lines(run / folder / "metrics.jsonl") for run in runs)
     assert [line["step"] for line in two] == [0, 1, 2, 3]
     assert one[-1]["objective/kl"] != 0
     for a, b in zip(one, two, strict=True):
