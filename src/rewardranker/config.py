@@ -225,7 +225,7 @@ class PPOOptions(Options):
     """Keep only each layer's input for the backward pass, which computes the rest again: less memory, more time."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-5
     value_learning_rate: Annotated[float, Field(gt=0)] | None = None
-    """Learning rate of the critic; None: `learning_rate`."""
+    """Learning rate of the critic (all of it, with `critic: model`); None: `learning_rate`."""
     critic: Literal["head", "model"] = "head"
     """What reads the values: a head on the policy's last hidden states, or a model of its own that starts as a copy of
     the policy. The model predicts better and so learns more from the same programs, for more memory and time."""
