@@ -249,9 +249,10 @@ def speed(
                 "memory_mib": run["memory_mib"],
             }
         row["rounds"].append(found)
+    row["ratios"] = {}
     for side in OURS:
         pairs = [(turn[side], turn["trl"]) for turn in row["rounds"]]
-        row[side] = {
+        row["ratios"][side] = {
             "speed_ratio": spread([a["episodes_per_second"] / b["episodes_per_second"] for a, b in pairs]),
             "cpu_ratio": spread([b["cpu_seconds_per_step"] / a["cpu_seconds_per_step"] for a, b in pairs]),
             "memory_ratio": spread([b["memory_mib"] / a["memory_mib"] for a, b in pairs]),
@@ -281,11 +282,11 @@ def speed_table(rows: list[Result]) -> str:
                 side,
                 f"{episodes:.2f}",
                 f"{theirs:.2f}",
-                factor(row[side]["speed_ratio"]),
-                factor(row[side]["cpu_ratio"]),
+                factor(row["ratios"][side]["speed_ratio"]),
+                factor(row["ratios"][side]["cpu_ratio"]),
                 f"{memory:.0f}",
                 f"{their_memory:.0f}",
-                factor(row[side]["memory_ratio"]),
+                factor(row["ratios"][side]["memory_ratio"]),
             ]
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
