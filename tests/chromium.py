@@ -127,9 +127,11 @@ class Chromium:
     def click(self, selector: str) -> None:
         """A real click on the middle of the first element that a selector finds, which must be in sight."""
         x, y, hit = self.run(
-            f"""(() => {{
+            f"""(async () => {{
+              document.querySelector({json.dumps(selector)}).scrollIntoView({{ block: 'center', behavior: 'instant' }});
+              // Scrolling, and a new window size, make lists draw themselves anew, in the next frame.
+              await new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(go)));
               const element = document.querySelector({json.dumps(selector)});
-              element.scrollIntoView({{ block: 'center', behavior: 'instant' }});
               const box = element.getBoundingClientRect();
               const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
               return [x, y, element.contains(document.elementFromPoint(x, y))];
