@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import OPTIONS, sample_of
+from ray_world import lose_machine, two_nodes
 
+from rewardranker import ray_pool
 from rewardranker.errors import DataError, MissingExtraError, SandboxError
 from rewardranker.execution import ProgramJudge, ray_executor
 from rewardranker.execution.ray_executor import RayJudge
@@ -48,23 +47,8 @@ def test_a_wrong_address_is_told() -> None:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """A head without processors, and two nodes with one each."""
-    pytest.importorskip("ray", reason="ray is not installed: pip install 'rewardranker[ray]'")
-    from ray.cluster_utils import Cluster
-
-    memory = {"object_store_memory": 80 * 2**20}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        # Workers of the cluster must find this package where this process does.
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(ray_executor.__file__).parents[2]), *sys.path]))
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **memory})
-        try:
-            for _ in range(2):
-                cluster.add_node(wait=False, num_cpus=1, **memory)
-            cluster.wait_for_nodes()
-            yield cluster
-        finally:
-            cluster.shutdown()
+    with two_nodes() as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +59,7 @@ def judge(cluster: Any) -> Iterator[RayJudge]:
 
 
 def test_items_are_taken_as_needed_and_bad_tests_are_told_in_their_turn(judge: RayJudge) -> None:
-    assert len(judge._nodes) == 2
+    assert len(judge.pool.nodes) == 2
     taken = []
     bad = replace(TASK, tests=("assert f(",))
 
@@ -88,8 +72,16 @@ def test_items_are_taken_as_needed_and_bad_tests_are_told_in_their_turn(judge: R
     assert [next(verdicts).sample_id for _ in range(5)] == [0, 1, 2, 3, 4]
     with pytest.raises(DataError, match="'t' can't be judged"):
         next(verdicts)
-    in_flight = len(judge._nodes) * ray_executor._IN_FLIGHT * ray_executor._AHEAD
+    in_flight = len(judge.pool.nodes) * ray_pool._IN_FLIGHT * ray_pool._AHEAD
     assert len(taken) <= in_flight * ray_executor._MOST_ITEMS
+
+
+def test_items_wait_for_judges_that_are_starting(judge: RayJudge) -> None:
+    for node in judge.pool.nodes:
+        judge.pool._kill(node)
+        judge.pool._start(node)
+        node.starts -= 1  # not a failure
+    assert [v.passed for v in judge.judge([(TASK, sample_of("def f(): return 1"))])] == [True]
 
 
 def test_a_slow_program_does_not_let_the_others_run_ahead_without_bound(judge: RayJudge) -> None:
@@ -105,7 +97,7 @@ def test_a_slow_program_does_not_let_the_others_run_ahead_without_bound(judge: R
 
     verdicts = judge.judge(items())
     assert next(verdicts).passed
-    in_flight = len(judge._nodes) * ray_executor._IN_FLIGHT * ray_executor._AHEAD
+    in_flight = len(judge.pool.nodes) * ray_pool._IN_FLIGHT * ray_pool._AHEAD
     assert len(taken) <= in_flight * ray_executor._MOST_ITEMS
 
 
@@ -113,8 +105,8 @@ def test_a_batch_that_keeps_failing_is_an_error_with_its_causes(
     judge: RayJudge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The judge's own fault on every node: bounded tries, no verdict."""
-    monkeypatch.setattr(ray_executor, "_ATTEMPTS", 2)
-    with pytest.raises(SandboxError, match=r"failed 2 times on a batch of 1 programs .*Swift programs can't be judged"):
+    monkeypatch.setattr(ray_pool, "_ATTEMPTS", 2)
+    with pytest.raises(SandboxError, match=r"failed 2 times on a batch of 1 .*Swift programs can't be judged"):
         list(judge.judge([(replace(TASK, language="swift"), sample_of(""))]))
 
 
@@ -122,31 +114,19 @@ def test_a_batch_that_keeps_failing_is_an_error_with_its_causes(
 def test_a_judge_that_is_killed_is_started_again_on_its_node(judge: RayJudge, pool: ProgramJudge) -> None:
     import ray
 
-    starts, faults = sum(node.starts for node in judge._nodes), len(judge.faults)
+    starts, faults = sum(node.starts for node in judge.pool.nodes), len(judge.pool.faults)
 
     def items() -> Iterator[tuple[Task, Sample]]:
         for number, item in enumerate(ITEMS):
             if number == 20:
-                victim = next(node for node in judge._nodes if node.batches)
+                victim = next(node for node in judge.pool.nodes if node.batches)
                 ray.kill(victim.actor)
             yield item
 
     assert facts(judge.judge(items())) == facts(pool.judge(FAST))
-    assert len(judge._nodes) == 2
-    assert sum(node.starts for node in judge._nodes) == starts + 1
-    assert len(judge.faults) == faults + 1
-
-
-def lose_machine(cluster: Any, node_id: str) -> None:
-    """All processes of a node end at once."""
-    import psutil
-
-    (node,) = [node for node in cluster.worker_nodes if node.node_id == node_id]
-    processes = psutil.Process(node.all_processes["raylet"][0].process.pid).children(recursive=True)
-    cluster.remove_node(node, allow_graceful=False)
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
+    assert len(judge.pool.nodes) == 2
+    assert sum(node.starts for node in judge.pool.nodes) == starts + 1
+    assert len(judge.pool.faults) == faults + 1
 
 
 def test_a_node_that_is_killed_in_the_middle_changes_nothing(judge: RayJudge, cluster: Any, pool: ProgramJudge) -> None:
@@ -155,16 +135,16 @@ def test_a_node_that_is_killed_in_the_middle_changes_nothing(judge: RayJudge, cl
     def items() -> Iterator[tuple[Task, Sample]]:
         for number, item in enumerate(ITEMS):
             if number == 20:
-                victim = next(node for node in judge._nodes if node.batches)
+                victim = next(node for node in judge.pool.nodes if node.batches)
                 killed.append(victim.id)
                 lose_machine(cluster, victim.id)
             yield item
 
-    faults = len(judge.faults)
+    faults = len(judge.pool.faults)
     # Whether the node is also given up in this time depends on when Ray notices that it is gone.
     with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
         assert facts(judge.judge(items())) == facts(pool.judge(FAST))
         assert len(killed) == 1
-        assert len(judge.faults) > faults
-        assert killed[0] not in [node.id for node in judge._nodes if node.greeting is None]
+        assert len(judge.pool.faults) > faults
+        assert killed[0] not in [node.id for node in judge.pool.nodes if node.greeting is None]
         assert facts(judge.judge(ITEMS[:8])) == facts(pool.judge(FAST[:8]))

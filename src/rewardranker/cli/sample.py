@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,6 +59,18 @@ KEY_VARIABLE = "OPENAI_API_KEY"
     show_default=True,
     help="Of the server: asked for; asked for and an error where there are none; not asked for.",
 )
+@click.option(
+    "--executor",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="`ray`: on all nodes of the cluster that RAY_ADDRESS names; each loads the model.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="With --executor ray: samplers on each node; default: one for each GPU, one on a node without.",
+)
 @click.option("--concurrency", type=click.IntRange(min=1), default=32, show_default=True, help="Requests at a time.")
 @click.option(
     "--timeout", type=click.FloatRange(min=0, min_open=True), default=600.0, show_default=True, help="Seconds."
@@ -75,6 +88,8 @@ def command(
     output: Path,
     engine: str,
     engine_options: tuple[str, ...],
+    executor: str,
+    workers: int | None,
     upstream: str | None,
     api: str | None,
     fields: tuple[str, ...],
@@ -92,6 +107,10 @@ def command(
         raise click.UsageError("--api and --request-field are for a server: give --upstream")
     if engine != "vllm" and engine_options:
         raise click.UsageError("--engine-option is for --engine vllm")
+    if executor == "ray" and upstream is not None:
+        raise click.UsageError("--executor ray loads models on the cluster's nodes: not with --upstream")
+    if workers is not None and executor != "ray":
+        raise click.UsageError("--workers is for --executor ray; `rewardranker launch` starts several processes here")
     if upstream is None:
         model = model or recipe.model.generator
         if model == "scratch":
@@ -115,27 +134,25 @@ def command(
     tasks = load_tasks(name, limit, recipe.tasks.seed)
     from rewardranker import processes
     from rewardranker.generation import sample_together
+    from rewardranker.generation.ray_sampler import RaySampler, open_sampler
     from rewardranker.selftraining import own_progress
 
     if processes.world_size() > 1:
+        if executor == "ray":
+            raise click.UsageError("--executor ray spreads the work by itself: not under `rewardranker launch`")
         common.start(recipe)
-    sampler = served or _in_process(recipe, str(model), engine, given)
-    figures = sample_together(sampler, tasks, recipe.sampling.n, output, round=round_, progress=own_progress())
+    with contextlib.ExitStack() as stack:
+        sampler: Sampler
+        if served is not None:
+            sampler = served
+        elif executor == "ray":
+            sampler = stack.enter_context(RaySampler(recipe, str(model), engine, given, workers))
+        else:
+            if engine == "transformers":
+                common.start(recipe)
+            sampler = open_sampler(recipe, str(model), engine, given)
+        figures = sample_together(sampler, tasks, recipe.sampling.n, output, round=round_, progress=own_progress())
     common.show_figures(figures, output)
-
-
-def _in_process(recipe: Recipe, model: str, engine: str, engine_options: dict[str, Any]) -> Sampler:
-    if engine == "vllm":
-        from rewardranker.generation.vllm_sampler import VLLMSampler
-
-        return VLLMSampler(
-            model, recipe.sampling, recipe.prompt, model, dtype=recipe.model.dtype, engine=engine_options
-        )
-    from rewardranker.generation import TransformersSampler
-    from rewardranker.models import load_causal_lm
-
-    loaded, tokenizer = load_causal_lm(model, recipe.model.dtype, common.start(recipe))
-    return TransformersSampler(loaded, tokenizer, recipe.sampling, recipe.prompt, model)
 
 
 def _served(

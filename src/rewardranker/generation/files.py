@@ -35,7 +35,7 @@ def sample_to_file(
 
     Args:
         sampler: one with the attribute `streams = True` is asked for all tasks at once, and each is written when it
-            comes; any other for one batch after another.
+            comes, but gone on with from its last whole batch; any other for one batch after another.
         batch_tasks: tasks drawn and written together; a kill loses at most that much. Keep it the same on resumption.
             None: the sampler's own `batch_tasks`. It means nothing for a sampler that streams.
 
@@ -80,8 +80,9 @@ def sample_to_file(
 
 
 def sampler_batch(sampler: Sampler) -> int:
-    """Tasks that a sampler draws together: one where it streams, else its own `batch_tasks`."""
-    return 1 if getattr(sampler, "streams", False) else int(getattr(sampler, "batch_tasks", _BATCH_TASKS))
+    """Tasks that a sampler draws together: its own `batch_tasks`; for one without, one where it streams."""
+    usual = 1 if getattr(sampler, "streams", False) else _BATCH_TASKS
+    return int(getattr(sampler, "batch_tasks", usual))
 
 
 def _batches(
@@ -96,13 +97,15 @@ def _batches(
     for begin in range(0, len(tasks), size):
         asked = tasks[begin : begin + size]
         drawn: list[list[Sample]] = []
+        count = 0
         for samples in sampler.sample(asked, n, round=round):
-            drawn.append(samples)
-            if batch_tasks is None:
-                if len(samples) != n:
-                    raise DataError(f"the sampler gave {len(samples)} samples for a task and n={n}")
-                yield [samples]
-        count = sum(len(samples) for samples in drawn)
+            count += len(samples)
+            if batch_tasks is not None:
+                drawn.append(samples)
+                continue
+            if len(samples) != n:
+                raise DataError(f"the sampler gave {len(samples)} samples for a task and n={n}")
+            yield [samples]
         if count != len(asked) * n:
             raise DataError(f"the sampler gave {count} samples for {len(asked)} tasks and n={n}")
         if batch_tasks is not None:
