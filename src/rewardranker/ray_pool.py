@@ -199,7 +199,7 @@ class RayPool(Generic[Item, Result]):
         if not self.nodes:
             raise self._kind.error(
                 f"no node of the Ray cluster can {self._kind.name[1]}: "
-                f"{'; '.join(self.faults) or 'none offers a processor'}"
+                f"{'; '.join(self.faults) or 'none offers the processors or GPUs that are asked for'}"
             )
 
     def _start(self, node: Node[Item, Result]) -> None:

@@ -118,7 +118,7 @@ class RaySampler:
             share = processors // number or processors / number  # Ray takes no fractions above 1
             return [Place(1, share, gpus if cards else 0)] * number
 
-        source = str(Path(model).resolve()) if Path(model).is_dir() else model  # actors start in other folders
+        source = str(Path(model).resolve()) if Path(model).exists() else model  # actors start in other folders
         self._model, self._sampling = model, recipe.sampling
         batch = recipe.sampling.batch_tasks
         self.pool: RayPool[Task, list[Sample]] = RayPool(
