@@ -228,7 +228,10 @@ class Sampler(Protocol):
 class Judge(Protocol):
     """Runs programs: (Task, Sample) -> Verdict."""
 
-    isolation: str
+    @property
+    def isolation(self) -> str:
+        """What programs are kept apart by, in words."""
+        ...
 
     def judge(self, items: Iterable[tuple[Task, Sample]]) -> Iterator[Verdict]:
         """Yield one verdict for each item, in order."""
