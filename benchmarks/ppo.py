@@ -319,6 +319,10 @@ def curves(bench: Bench, models: Result, seeds: range, steps: int) -> Result:
             name: [[line[f"objective/{name}"] for line in metrics[:steps]] for metrics in of_side]
             for name in ("scores", "kl")
         }
+        if side in OURS:
+            found[side]["explained_variance"] = [
+                [line["val/explained_variance"] for line in metrics[:steps]] for metrics in of_side
+            ]
     last = max(1, steps // 4)
     ends = {side: [statistics.mean(seed[-last:]) for seed in found[side]["scores"]] for side in sides}
     found["last_quarter"] = dict(ends)
@@ -343,8 +347,10 @@ def curve_table(found: Result) -> str:
         lines.append(f"| {' | '.join(cells)} |")
     for side in OURS:
         end = found["last_quarter"][f"{side} - trl"]
+        explained = statistics.mean(v for seed in found[side]["explained_variance"] for v in seed[-(steps // 4) :])
         lines.append(
-            f"\nLast quarter, {side} - TRL: {end['mean']:+.3f}, standard error over seeds {end['standard_error']:.3f}"
+            f"\nLast quarter, {side} - TRL: {end['mean']:+.3f}, standard error over seeds {end['standard_error']:.3f}; "
+            f"the values explain {explained:.0%} of the returns' variance"
         )
     return "\n".join(lines)
 
