@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,16 @@ def copied(checkpoint: Path, tmp_path: Path, part: int) -> tuple[Path, Path]:
     return copy, next(copy.glob(f"global_step3/*rank_{part}_*optim_states.pt"))
 
 
+def with_changed_moments(checkpoint: Path, tmp_path: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+    """A copy in which Adam's first state of process 1 is another."""
+    copy, part = copied(checkpoint, tmp_path, 1)
+    saved = torch.load(part, weights_only=False)
+    state = saved["optimizer_state_dict"]
+    change((state.get("base_optimizer_state") or state["optimizer_state_dict"])["state"][0])
+    torch.save(saved, part)
+    return copy
+
+
 def test_a_checkpoint_without_a_processs_part_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     copy, part = copied(checkpoint, tmp_path, 1)
     part.unlink()
@@ -170,21 +181,13 @@ def test_a_damaged_part_names_the_checkpoint_to_delete(checkpoint: Path, tmp_pat
 
 def test_parts_without_moments_are_refused(checkpoint: Path, tmp_path: Path) -> None:
     """The optimiser never starts from nothing in silence."""
-    copy, part = copied(checkpoint, tmp_path, 1)
-    saved = torch.load(part, weights_only=False)
-    state = saved["optimizer_state_dict"]
-    (state.get("base_optimizer_state") or state["optimizer_state_dict"])["state"][0].pop("exp_avg_sq")
-    torch.save(saved, part)
+    copy = with_changed_moments(checkpoint, tmp_path, lambda state: state.pop("exp_avg_sq"))
     with pytest.raises(RunDirectoryError, match=r"no complete state of Adam .*on 2 processes with ZeRO-[23] alone"):
         Shards(copy)
 
 
 def test_parts_of_different_steps_are_refused(checkpoint: Path, tmp_path: Path) -> None:
-    copy, part = copied(checkpoint, tmp_path, 1)
-    saved = torch.load(part, weights_only=False)
-    state = saved["optimizer_state_dict"]
-    (state.get("base_optimizer_state") or state["optimizer_state_dict"])["state"][0]["step"] += 1
-    torch.save(saved, part)
+    copy = with_changed_moments(checkpoint, tmp_path, lambda state: state.update(step=state["step"] + 1))
     with pytest.raises(RunDirectoryError, match="different steps"):
         Shards(copy)
 

@@ -16,7 +16,8 @@ from rewardranker.cli import main
 from rewardranker.config import Recipe
 from rewardranker.errors import DataError, ModelError
 from rewardranker.generation import sample_to_file
-from rewardranker.generation.ray_sampler import RaySampler, open_sampler
+from rewardranker.generation.opening import open_sampler
+from rewardranker.generation.ray_sampler import RaySampler
 from rewardranker.types import Task
 
 RECIPE = Recipe.model_validate(

@@ -134,7 +134,8 @@ def command(
     tasks = load_tasks(name, limit, recipe.tasks.seed)
     from rewardranker import processes
     from rewardranker.generation import sample_together
-    from rewardranker.generation.ray_sampler import RaySampler, open_sampler
+    from rewardranker.generation.opening import open_sampler
+    from rewardranker.generation.ray_sampler import RaySampler
     from rewardranker.selftraining import own_progress
 
     if processes.world_size() > 1:
