@@ -185,8 +185,8 @@ def test_item_that_keeps_killing_workers_is_an_error_that_names_it() -> None:
     with ProgramJudge(OPTIONS, workers=1) as judge:
         start = judge._start_worker
 
-        def start_and_kill():
-            worker = start()
+        def start_and_kill(options):
+            worker = start(options)
             os.kill(worker.pid, signal.SIGKILL)
             return worker
 

@@ -152,6 +152,7 @@ def test_value_without_a_plain_form_is_refused(value: object) -> None:
         b"{}",
         b"[" * 100_000,
         b"9" * 5000,
+        b"[1] [2]",
     ],
 )
 def test_malformed_frame_is_an_error(frame: bytes) -> None:

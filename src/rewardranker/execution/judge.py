@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import selectors
 import shutil
 import tempfile
@@ -29,7 +30,7 @@ from rewardranker.errors import DataError, SandboxError
 from rewardranker.execution import languages, levels
 from rewardranker.execution.items import PYTHON, TaskTexts
 from rewardranker.execution.language_examples import EXAMPLES
-from rewardranker.execution.workers import WorkerProcess, default_workers
+from rewardranker.execution.workers import WorkerProcess, default_workers, processors
 from rewardranker.types import Sample, StdioTest, Task, Verdict
 
 _ATTEMPTS = 3
@@ -45,6 +46,7 @@ _BURST = 16
 _REMEMBERED = 1 << 16
 """Distinct (program, tests) whose verdicts are kept for equal ones to come."""
 _START_SECONDS = 60.0
+_LEAST_SECONDS = 60.0
 _ALONE_SECONDS = 180.0
 _COMPILED_SECONDS = 1800.0
 """After so long a worker that compiles is held to hang: several ways to compile, each twice, on a busy machine."""
@@ -96,6 +98,7 @@ class ProgramJudge:
             "timeout": options.timeout,
             "memory_mb": options.memory_mb,
             "output_bytes": options.output_kb * 1024,
+            "processor": None,
         }
         self._workers: list[WorkerProcess] = []
         self._count = 0
@@ -107,8 +110,8 @@ class ProgramJudge:
         try:
             self.choice = levels.choose(options, self._probe)
             self._options |= levels.worker_options(self.choice.level)
-            for _ in range(workers or default_workers()):
-                self._workers.append(self._start_worker())
+            for processor in processors(workers or default_workers()):
+                self._workers.append(self._start_worker({"processor": processor}))
             self._wait_for_hello()
         except BaseException:
             self.close()
@@ -176,6 +179,8 @@ class ProgramJudge:
                     else:
                         running[slot.key] = slot
                         waiting.append(slot)
+                        if not all(worker.tickets for worker in self._workers):
+                            self._dispatch(waiting)  # before more is read: some may have nothing to do
                 if not window:
                     return
                 self._dispatch(waiting)
@@ -317,11 +322,12 @@ class ProgramJudge:
 
     def _receive(self, waiting: deque[_Slot], patience: float = 1.0) -> None:
         """Wait for news from the workers, at most so many seconds, and take it in."""
-        with selectors.DefaultSelector() as selector:
-            for worker in self._workers:
-                selector.register(worker, selectors.EVENT_READ, worker)
-            ready = [key.data for key, _ in selector.select(patience)]
-        for worker in ready:
+        by_descriptor = {worker.fileno(): worker for worker in self._workers}
+        poll = select.poll()
+        for descriptor in by_descriptor:
+            poll.register(descriptor, select.POLLIN)
+        for descriptor, _ in poll.poll(patience * 1000):
+            worker = by_descriptor[descriptor]
             messages = worker.receive()
             if messages is None:
                 self._replace(worker, worker.why_gone(), waiting)
@@ -334,8 +340,9 @@ class ProgramJudge:
                     self._greet(worker, message["hello"])
                 else:
                     self._settle(worker, message, waiting)
+        now = time.monotonic()
         for worker in self._workers:
-            if worker.tickets and time.monotonic() > worker.since + self._patience(worker):
+            if worker.tickets and now > worker.since + _LEAST_SECONDS and now > worker.since + self._patience(worker):
                 self._replace(worker, "a worker process hangs", waiting)
                 break
 
@@ -344,7 +351,7 @@ class ProgramJudge:
         runs = max(1, len(slot.task.inputs)) if slot else 1
         if slot and self._texts.toolchain(slot.task) != PYTHON:
             return _COMPILED_SECONDS + runs * 100 * (self._timeout + 1)
-        return 60 + runs * (11 * (self._timeout + 1) + 5)
+        return _LEAST_SECONDS + runs * (11 * (self._timeout + 1) + 5)
 
     def _settle(self, worker: WorkerProcess, message: dict[str, Any], waiting: deque[_Slot]) -> None:
         ticket = worker.tickets.popleft()
@@ -385,7 +392,7 @@ class ProgramJudge:
                     f"'{slot.task.task_id}': {'; '.join(dict.fromkeys(slot.faults))}"
                 )
         waiting.extendleft(slot for slot in reversed(slots) if slot is not None)
-        self._workers[place] = self._start_worker()
+        self._workers[place] = self._start_worker({"processor": worker.processor})
 
 
 def _shut_down(workers: list[WorkerProcess], folder: str) -> None:

@@ -32,6 +32,7 @@ class ControlGroup:
         self._limit_file = memory / limit
         self._events = os.open(memory / events, os.O_RDONLY | os.O_CLOEXEC)  # asked for each program
         self._limits = (0, 0)
+        self._told, self._kills = b"", 0
 
     def join(self) -> None:
         """Put the calling process into the group."""
@@ -52,8 +53,11 @@ class ControlGroup:
     def kills(self) -> int:
         """How many processes of the group the kernel has killed for want of memory."""
         with contextlib.suppress(OSError):
-            found = _KILLS.search(os.pread(self._events, 4096, 0))
-            return int(found[1]) if found else 0
+            events = os.pread(self._events, 4096, 0)
+            if events != self._told:  # they rarely change, and are looked at several times for each program
+                found = _KILLS.search(events)
+                self._told, self._kills = events, int(found[1]) if found else 0
+            return self._kills
         return 0
 
     def remove(self) -> None:

@@ -68,7 +68,9 @@ class Confinement:
         self._null = os.open(os.devnull, os.O_RDWR)
         if connection != 3:
             os.dup2(self._null, 3)  # kept free for the channel
-        if uid is not None and self._level != "namespaces":
+        self._pid = os.getpid()
+        self._keeps_library = uid is not None and self._level != "namespaces"
+        if self._keeps_library:
             _reach_library_by_descriptor()
         self.space: int = process.own_address_space() + options["memory_mb"] * 2**20
         self._others = options["user_tasks"] if self._shares_task_count() else 0
@@ -86,11 +88,12 @@ class Confinement:
             namespaces.call_once()
         for which in (resource.RLIMIT_CORE, resource.RLIMIT_MEMLOCK, resource.RLIMIT_MSGQUEUE):
             process.lower_limit(which, 0)  # candidates inherit these
+        self._nothing: list[Step] = [(os.dup2, (self._null, number)) for number in range(3)]
+        """Standard descriptors of programs that are called."""
         self._usual: list[list[Step]] = []
         if self._level == "namespaces":
-            users = [uid] if other_uid is None else [uid, other_uid]
+            users = uid, uid if other_uid is None else other_uid
             self._usual = [self._after_descriptors(None, "/tmp", None, user) for user in users]
-        self._turn = 0
 
     def _shares_task_count(self) -> bool:
         """Whether RLIMIT_NPROC counts processes that are none of this zygote's."""
@@ -98,49 +101,50 @@ class Confinement:
             return False
         return not (self._level == "namespaces" and self._uid is None and process.counts_tasks_by_namespace())
 
-    def steps(self, fds: list[int], folder: str | None, temporary: str, command: Command | None) -> list[Step]:
-        """All that makes the next forked process one that can do no harm, for `take`; the channel becomes descriptor 3.
+    def steps(
+        self, fds: list[int], folder: str | None, temporary: str, command: Command | None, second_user: bool
+    ) -> list[list[Step]]:
+        """All that makes a forked process one that can do no harm, for `take`; the channel becomes descriptor 3.
 
         Args:
             fds: channel, and standard input, output, error if it has them.
             folder: where it works, writable if the command says so; None: in the temporary one.
             temporary: a writable folder of its own.
+            second_user: for Python programs, where there is one.
         """
-        channel, *standard = fds
-        steps: list[Step] = [("setsid", os.setsid, ())]
-        steps += [("dup2", os.dup2, (fd, number)) for number, fd in enumerate(standard or [self._null] * 3)]
-        steps.append(("dup2", os.dup2, (channel, 3, False)))
+        channel = [(os.dup2, (fds[0], 3, False))]
+        standard = [(os.dup2, (fd, number)) for number, fd in enumerate(fds[1:])] if len(fds) > 1 else self._nothing
         if self._usual and command is None:
-            self._turn = (self._turn + 1) % len(self._usual)
-            return steps + self._usual[self._turn]
-        return steps + self._after_descriptors(folder, temporary, command, self._uid)
+            return [standard, channel, self._usual[second_user]]
+        return [standard, channel, self._after_descriptors(folder, temporary, command, self._uid)]
 
     def _after_descriptors(
         self, folder: str | None, temporary: str, command: Command | None, uid: int | None
     ) -> list[Step]:
-        steps: list[Step] = []
+        steps: list[Step] = [(os.setsid, ())]
         if self._level == "namespaces":
             steps += namespaces.entering(folder, command is not None and command.writable, _TMP_BYTES)
-            steps.append(("chdir", os.chdir, (temporary if folder is None else namespaces.BOX,)))
+            steps.append((os.chdir, (temporary if folder is None else namespaces.BOX,)))
         else:
-            steps.append(("chdir", os.chdir, (folder or temporary,)))
-            steps.append(("environment", os.environ.__setitem__, ("TMPDIR", temporary)))
+            steps.append((os.chdir, (folder or temporary,)))
+            steps.append((os.environ.__setitem__, ("TMPDIR", temporary)))
         steps += process.limiting(self._limits(command))
         if uid is not None:
             steps += process.dropping_user(uid)
-        steps.append(("no new privileges", process.forbid_new_privileges, ()))
         if self._level == "namespaces":
             steps.append(namespaces.DROPPING_CAPABILITIES)
         else:
-            steps.append(("parent-death signal", process.die_with_parent, (os.getpid(),)))
+            steps.append((process.forbid_new_privileges, ()))
+            steps.append((process.die_with_parent, (self._pid,)))
         if self._rules is not None:
             read_only, read_write = ["/proc/self"], [temporary]
             if command is not None and folder is not None:
                 (read_write if command.writable else read_only).append(folder)
-            steps.append(("Landlock", self._rules.restrict, (read_only, read_write)))
+            steps.append((self._rules.restrict, (read_only, read_write)))
         # All descriptors but the channel and the standard ones; the library's folder stays.
-        steps.append(("close", os.closerange, (4, _LIBRARY)))
-        steps.append(("close", os.closerange, (_LIBRARY + 1, process.LAST_DESCRIPTOR)))
+        if self._keeps_library:
+            steps.append((os.closerange, (4, _LIBRARY)))
+        steps.append((os.closerange, (_LIBRARY + 1 if self._keeps_library else 4, process.LAST_DESCRIPTOR)))
         if self._filter is not None:
             steps += self._filter.installing()
         return steps
@@ -163,16 +167,17 @@ class Confinement:
         return limits
 
 
-def take(steps: list[Step]) -> None:
-    """In the forked process: all of them.
+def take(*parts: list[Step]) -> None:
+    """In the forked process: all steps.
 
     Raises:
         OSError: one failed.
     """
-    for what, function, arguments in steps:
-        if function(*arguments) == -1:
-            number = ctypes.get_errno()
-            raise OSError(number, f"{what}: {os.strerror(number)}")
+    for steps in parts:
+        for function, arguments in steps:
+            if function(*arguments) == -1:
+                number = ctypes.get_errno()
+                raise OSError(number, f"{function.__name__}{arguments}: {os.strerror(number)}")
 
 
 def confine_tester(level: str, readable: list[str], uid: int | None, parent: int) -> None:

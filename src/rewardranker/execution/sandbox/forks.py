@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import socket
@@ -13,7 +14,7 @@ from . import cgroups, process
 from .confine import TEMPORARY_BYTES, THREADS, Command
 from .outcome import Run
 from .wire import Gone, write_frame
-from .zygote import FORKED, KILLED
+from .zygote import ALIVE, COMMAND, FORKED, Killed
 
 
 class Fault(Exception):
@@ -128,18 +129,20 @@ class ZygoteProcess:
             raise Fault("no process can be forked for a command")
         return self._run(forked, command.cpu_seconds)
 
-    def end(self, run: Run, gone: bool = False, meanwhile: Callable[[], None] | None = None) -> None:
+    def end(self, run: Run, gone: bool = False, before: Callable[[], None] | None = None) -> None:
         """Kill the candidate and all it left; its usage is then in `run`.
 
         Args:
             gone: it has closed its channel, so it is probably ending by itself; wait a moment for that.
-            meanwhile: done before the end is waited for; may call `fork_ahead`.
+            before: done before the end is waited for; may call `fork_ahead`.
 
         Raises:
             Fault: the zygote is gone.
         """
-        command = (b"G" if gone else b"K") + FORKED.pack(run.number)
-        run.ended(*KILLED.unpack(self._command(command, [], None, KILLED.size, meanwhile)))
+        command = b"G" if gone else b"K"
+        reply = self._command(command, [], None, ctypes.sizeof(Killed) + 1, run.number, before)
+        killed = Killed.from_buffer_copy(reply)
+        run.ended(killed.status, killed.cpu, killed.peak_kb * 1024.0, killed.survivors, reply.endswith(ALIVE))
         if not run.was_alive and os.WIFSIGNALED(run.status):
             run.out_of_memory = self.kills() > run.kills_before
 
@@ -169,7 +172,7 @@ class ZygoteProcess:
         Raises:
             Fault: the zygote is gone.
         """
-        self._command(b"D", [], number, FORKED.size)
+        self._command(b"D", [], None, FORKED.size, number)
 
     def close(self) -> None:
         """End it and all its candidates."""
@@ -212,13 +215,19 @@ class ZygoteProcess:
         return (FORKED.unpack(reply)[0], pidfds[0]) if pidfds else None
 
     def _command(
-        self, kind: bytes, fds: list[int], frame: Any, size: int, meanwhile: Callable[[], None] | None = None
+        self,
+        kind: bytes,
+        fds: list[int],
+        frame: Any,
+        size: int,
+        number: int = 0,
+        before: Callable[[], None] | None = None,
     ) -> bytes:
         try:
             self.settle()
-            self._send(kind, fds, frame)
-            if meanwhile is not None:
-                meanwhile()
+            self._send(kind, fds, frame, number)
+            if before is not None:
+                before()
             reply = b""
             while len(reply) < size:
                 part = self._socket.recv(size - len(reply))
@@ -229,10 +238,11 @@ class ZygoteProcess:
         except (OSError, Gone) as error:
             raise Fault(f"the zygote is gone ({error})") from None
 
-    def _send(self, kind: bytes, fds: list[int], frame: Any) -> None:
+    def _send(self, kind: bytes, fds: list[int], frame: Any, number: int = 0) -> None:
+        command = COMMAND.pack(kind, number)
         if fds:
-            socket.send_fds(self._socket, [kind], fds)
+            socket.send_fds(self._socket, [command], fds)
         else:
-            self._socket.sendall(kind)
+            self._socket.sendall(command)
         if frame is not None:
             write_frame(self._socket.fileno(), json.dumps(frame).encode())

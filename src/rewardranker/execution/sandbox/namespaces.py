@@ -29,22 +29,23 @@ BOX = "/box"
 _TMP = b"size=%d,nr_inodes=8192,mode=1777"
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_unshare, _setns = _libc.unshare, _libc.setns  # looked up once: see `call_once`
 _libc.mount.argtypes = (*[ctypes.c_char_p] * 3, ctypes.c_ulong, ctypes.c_char_p)
 
 
-def _check(result: int, what: str) -> None:
-    if result != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{what}: {os.strerror(number)}")
+def _error(what: str) -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, f"{what}: {os.strerror(number)}")
 
 
 def _mount(source: str, target: str, kind: str, flags: int, data: bytes = b"") -> None:
-    result = _libc.mount(source.encode(), target.encode(), kind.encode(), flags, data or None)
-    _check(result, f"mount {kind or source} on {target}")
+    if _libc.mount(source.encode(), target.encode(), kind.encode(), flags, data or None) != 0:
+        raise _error(f"mount {kind or source} on {target}")
 
 
 def _unmount(target: str) -> None:
-    _check(_libc.umount2(target.encode(), _MNT_DETACH), f"unmount {target}")
+    if _libc.umount2(target.encode(), _MNT_DETACH) != 0:
+        raise _error(f"unmount {target}")
 
 
 class _CapabilityHeader(ctypes.Structure):
@@ -67,13 +68,16 @@ class ProcessNamespaces:
 
     def fork(self) -> int:
         """`process.fork`, the child being process 1 of a new namespace."""
-        _check(_libc.unshare(_CLONE_NEWPID), "unshare process ids")
-        pid = -1
-        try:
-            pid = process.fork()
-        finally:
-            if pid != 0:
-                _check(_libc.setns(self._own, _CLONE_NEWPID), "return to the own process namespace")
+        if _unshare(_CLONE_NEWPID) != 0:
+            raise _error("unshare process ids")
+        pid: int = process.fork_quickly()
+        if pid == 0:
+            return 0
+        failure = _error("fork") if pid < 0 else None
+        if _setns(self._own, _CLONE_NEWPID) != 0:
+            raise _error("return to the own process namespace")
+        if failure is not None:
+            raise failure
         return pid
 
 
@@ -96,20 +100,20 @@ def entering(folder: str | None, writable: bool, tmp_bytes: int) -> list[Step]:
     """
     quiet = _MS_NOSUID | _MS_NODEV
     steps: list[Step] = []
-    steps.append(("unshare mounts", _libc.unshare, (_CLONE_NEWNS | _CLONE_NEWIPC,)))
+    steps.append((_libc.unshare, (_CLONE_NEWNS | _CLONE_NEWIPC,)))
     if folder is not None:
-        steps.append(("bind folder", _libc.mount, (folder.encode(), BOX.encode(), b"", _MS_BIND, None)))
+        steps.append((_libc.mount, (folder.encode(), BOX.encode(), b"", _MS_BIND, None)))
         if not writable:
             flags = _MS_BIND | _MS_REMOUNT | _MS_RDONLY | quiet
-            steps.append(("close folder", _libc.mount, (b"", BOX.encode(), b"", flags, None)))
+            steps.append((_libc.mount, (b"", BOX.encode(), b"", flags, None)))
     # The first of these also hides `WORK`, for good: unmounting takes a capability.
     for place in (b"/tmp", b"/dev/shm"):
-        steps.append(("mount tmpfs", _libc.mount, (b"tmpfs", place, b"tmpfs", quiet, _TMP % tmp_bytes)))
-    steps.append(("mount proc", _libc.mount, (b"proc", b"/proc", b"proc", quiet | _MS_NOEXEC, None)))
+        steps.append((_libc.mount, (b"tmpfs", place, b"tmpfs", quiet, _TMP % tmp_bytes)))
+    steps.append((_libc.mount, (b"proc", b"/proc", b"proc", quiet | _MS_NOEXEC, None)))
     return steps
 
 
-DROPPING_CAPABILITIES = ("drop capabilities", _libc.capset, (ctypes.byref(_SELF), ctypes.byref(_NONE)))
+DROPPING_CAPABILITIES: Step = (_libc.capset, (ctypes.byref(_SELF), ctypes.byref(_NONE)))
 """Gives up all capabilities for good; with `no_new_privs` no program run later gets one back."""
 
 

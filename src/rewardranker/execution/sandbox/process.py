@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-Step = tuple[str, Callable[..., Any], tuple[Any, ...]]
-"""One of the steps that confine a process: what it is called when it fails, a function (-1 from one of C's means
-failure, an exception from Python's), and its arguments."""
+Step = tuple[Callable[..., Any], tuple[Any, ...]]
+"""One of the steps that confine a process: a function and its arguments. Failure is -1 from one of C's functions, an
+exception from one of Python's."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_fork = ctypes.PyDLL(None, use_errno=True).fork
+fork_quickly = ctypes.PyDLL(None, use_errno=True).fork
+"""C's `fork`; see the function of that name here."""
 _PR_SET_DUMPABLE = 4
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 36, 38
 
@@ -42,7 +43,7 @@ def fork() -> int:
     Raises:
         OSError: there is no new process.
     """
-    pid = int(_fork())
+    pid: int = fork_quickly()
     if pid < 0:
         number = ctypes.get_errno()
         raise OSError(number, f"fork: {os.strerror(number)}")
@@ -59,6 +60,18 @@ def die_with_parent(parent: int) -> None:
 def adopt_orphans() -> None:
     """Orphaned descendants become this process's children instead of init's."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def keep_to(processor: int) -> None:
+    """Run on this processor alone, this process and all that it starts."""
+    with contextlib.suppress(OSError):  # it may have been taken away meanwhile: any other will do
+        os.sched_setaffinity(0, {processor})
+
+
+def yield_to_others() -> None:
+    """Let a process that runs go on when a message arrives here, so that several are read at a time; not inherited."""
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, os.SCHED_BATCH | os.SCHED_RESET_ON_FORK, os.sched_param(0))
 
 
 def close_memory() -> None:
@@ -86,9 +99,9 @@ def drop_user(uid: int) -> None:
 def dropping_user(uid: int) -> list[Step]:
     """The system calls of `drop_user`, for a user id that `usable_uid` has found to work."""
     return [
-        ("setgroups", _libc.setgroups, (0, None)),
-        ("setresgid", _libc.setresgid, (uid, uid, uid)),
-        ("setresuid", _libc.setresuid, (uid, uid, uid)),
+        (_libc.setgroups, (0, None)),
+        (_libc.setresgid, (uid, uid, uid)),
+        (_libc.setresuid, (uid, uid, uid)),
     ]
 
 
@@ -151,7 +164,7 @@ def limiting(limits: dict[int, tuple[int, int]]) -> list[Step]:
     for which, wanted in limits.items():
         most = resource.getrlimit(which)[1]
         soft, hard = wanted if most == resource.RLIM_INFINITY else (min(limit, most) for limit in wanted)
-        steps.append(("setrlimit", _libc.prlimit, (0, which, ctypes.byref(_Limit(soft, hard)), None)))
+        steps.append((_libc.prlimit, (0, which, ctypes.byref(_Limit(soft, hard)), None)))
     return steps
 
 

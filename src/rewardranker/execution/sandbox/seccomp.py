@@ -20,7 +20,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import platform
 import socket
 import stat
 import struct
@@ -134,19 +133,19 @@ class Filter:
         Raises:
             OSError: the kernel refused (built without seccomp filters, or another filter forbids it).
         """
-        for what, function, arguments in self.installing():
+        for function, arguments in self.installing():
             if function(*arguments) != 0:
                 code = ctypes.get_errno()
-                raise OSError(code, f"the kernel refused {what}: {os.strerror(code)}")
+                raise OSError(code, f"the kernel refused the seccomp filter: {os.strerror(code)}")
 
     def installing(self) -> list[Step]:
-        """The system calls of `install`: what each is called, the C function and its arguments."""
+        """The system calls of `install`: the C functions and their arguments."""
         # Without SPEC_ALLOW, kernels before 5.16 turn store bypass off for the candidate and slow it by a tenth or
         # more. It guards secrets that lie in the candidate's own memory, of which there are none.
         arguments = (self._call, _SET_MODE_FILTER, _SPEC_ALLOW, ctypes.byref(self._pointer))
         return [
-            ("no_new_privs", _libc.prctl, (_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)),
-            ("the seccomp filter", _libc.syscall, arguments),
+            (_libc.prctl, (_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)),
+            (_libc.syscall, arguments),
         ]
 
 
@@ -166,12 +165,12 @@ def make_filter(
         sysv_ipc: allow System V and POSIX message queues, semaphores and shared memory: only inside a private ipc
             namespace, since they outlive the process.
         memory_files: allow `memfd_create`, whose memory no address space limit counts.
-        machine: the processor, as `platform.machine()` names it; this one's when None.
+        machine: the processor, as `os.uname()` names it; this one's when None.
 
     Raises:
         UnsupportedMachineError: the processor is neither x86_64 nor aarch64, or the interpreter is a 32-bit one.
     """
-    machine = platform.machine() if machine is None else machine
+    machine = os.uname().machine if machine is None else machine
     if machine not in _AUDIT_ARCH or sys.maxsize < 2**32:
         raise UnsupportedMachineError(
             errno.ENOSYS,

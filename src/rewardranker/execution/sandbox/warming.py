@@ -11,11 +11,13 @@ from __future__ import annotations
 import contextlib
 import gc
 import linecache
+import os
 import socket
 import sys
 from typing import Any
 
 from .candidate import FILENAME, Candidate
+from .confine import Confinement, take
 from .wire import Codec, Gone, write_frame
 
 _ROUNDS = 16
@@ -49,8 +51,8 @@ def f(numbers: List[int], text: str = "a b", *rest, **more) -> Optional[bool]:
 '''
 
 
-def warm_up(limit: int) -> None:
-    """Serve the program in this process, as a candidate would."""
+def warm_up(limit: int, confinement: Confinement) -> None:
+    """Do in this process what a candidate will, as far as it does no harm: list its confinement, serve the program."""
     codec = Codec(lambda value: {}, lambda tagged: None)
     function = {"ref": 0}
     questions: list[list[Any]] = [["0", "load", "", _PROGRAM, ["f"]]]
@@ -58,6 +60,8 @@ def warm_up(limit: int) -> None:
     questions += [["1", "call", function, codec.plain([[1.5, 2, 250, 4, 5]]), codec.plain({}), False]]
     questions += [["1", "call", function, codec.plain([[]]), codec.plain({}), False]]
     for _ in range(_ROUNDS):
+        confinement.steps([0], None, "/tmp", None, True)
+        take([(os.getpid, ())], [(os.getpid, ())])
         ours, theirs = socket.socketpair()
         with ours, theirs:
             for question in questions:

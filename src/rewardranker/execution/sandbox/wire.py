@@ -24,6 +24,7 @@ from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
+from types import FunctionType
 from typing import Any
 
 HEADER = struct.Struct("<I")
@@ -92,11 +93,14 @@ class Codec:
     def __init__(self, export: Callable[[Any], dict[str, Any]], resolve: Callable[[dict[str, Any]], Any]) -> None:
         self._export = export
         self._resolve = resolve
-        self._dumps = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
-        self._loads = json.JSONDecoder(object_hook=self._untag).decode
+        # What `json.dumps` and `json.loads` do is little beside what they do before it, and it is done for every call.
+        self._chunks = json.encoder.c_make_encoder(  # type: ignore[attr-defined]
+            None, json.JSONEncoder().default, json.encoder.encode_basestring_ascii, None, ":", ",", False, False, True
+        )
+        self._scan = json.JSONDecoder(object_hook=self._untag).scan_once  # type: ignore[attr-defined]
 
     def dumps(self, message: list[Any]) -> bytes:
-        return self._dumps(message).encode("ascii")
+        return "".join(self._chunks(message, 0)).encode("ascii")
 
     def loads(self, frame: bytes) -> Any:
         """
@@ -104,11 +108,15 @@ class Codec:
             BrokenFrame: the frame is not JSON, or a tag does not hold what it should.
         """
         try:
-            return self._loads(frame.decode("ascii"))
+            text = frame.decode("ascii")
+            value, end = self._scan(text, 0)
         except MemoryError:
             raise
         except Exception as error:
             raise BrokenFrame(f"{type(error).__name__}: {error}") from None
+        if end != len(text):
+            raise BrokenFrame("more than one value")
+        return value
 
     def plain(self, value: Any) -> Any:
         """The JSON-able tree of a value.
@@ -135,6 +143,8 @@ class Codec:
         return [item if type(item) in _SCALARS else plain(item) for item in values]
 
     def _rare(self, kind: type, value: Any) -> Any:
+        if kind is FunctionType:
+            return self._export(value)
         if kind in _DICTS:
             return {_DICTS[kind]: [[self.plain(k), self.plain(v)] for k, v in dict.items(value)]}
         for base, tag in ((set, "set"), (frozenset, "frozenset"), (deque, "deque")):
@@ -243,6 +253,10 @@ _OF_ITEMS = frozenset(
 # --- frames ---------------------------------------------------------------------------------------------------------
 
 
+_FIRST = 4000
+"""Bytes to ask for when a frame begins: most are shorter, and room for more costs a candidate pages to be copied."""
+
+
 def write_frame(fd: int, body: bytes) -> None:
     """
     Raises:
@@ -285,7 +299,7 @@ class FrameReader:
         """
         buffer = self._buffer
         while len(buffer) < 4:
-            buffer += self._chunk(65536)
+            buffer += self._chunk(_FIRST)
         (length,) = HEADER.unpack_from(buffer)
         if length > self._limit:
             raise TooLong

@@ -82,8 +82,9 @@ class Worker:
     Args:
         connection: to the judge.
         options: `timeout` (CPU seconds), `memory_mb`, `output_bytes`, `folder` (for candidates' working directories).
-            `level` of isolation, `start_zygote` (command that starts a module of this package inside the level's outer
-            wall, arguments appended), `readable` (files and folders that programs may read beside the system's).
+            `processor` to keep to or None, `level` of isolation, `start_zygote` (command that starts a module of this
+            package inside the level's outer wall, arguments appended), `readable` (files and folders that programs may
+            read beside the system's).
     """
 
     def __init__(self, connection: socket.socket, options: dict[str, Any]) -> None:
@@ -107,6 +108,7 @@ class Worker:
         """Work until the judge closes the connection."""
         gc.collect()
         gc.freeze()
+        process.yield_to_others()
         fd = self._connection.fileno()
         try:
             write_frame(fd, json.dumps({"hello": self.zygote.hello}).encode())
@@ -237,6 +239,7 @@ class Worker:
         try:
             # Nothing of the worker's: not its connections, and no channel of a candidate that waits.
             os.closerange(3, theirs.fileno())
+            process.yield_to_others()
             os.closerange(theirs.fileno() + 1, process.LAST_DESCRIPTOR)
             process.lower_limit(resource.RLIMIT_AS, self._space)
             process.lower_limit(resource.RLIMIT_FSIZE, 0)
@@ -298,4 +301,6 @@ def main() -> None:
     os.umask(0o077)
     connection = socket.socket(fileno=int(sys.argv[1]))
     options = json.loads(sys.argv[2])
+    if options["processor"] is not None:
+        process.keep_to(options["processor"])
     Worker(connection, options).serve()

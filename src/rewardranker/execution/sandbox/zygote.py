@@ -4,19 +4,23 @@ It never reads a program or a test: it gets file descriptors to hand to the cand
 is in the memory a candidate starts with. It ends all that a candidate leaves behind when told to; at the levels
 without process namespaces that is before the next one is forked.
 
-Commands on its socket (the worker is the only one who holds the other end):
+Commands on its socket (the worker is the only one who holds the other end), each a letter and a number:
     b"F" / b"W" + descriptors   fork a candidate for functions (channel) or for a whole program (channel, 0, 1, 2)
     b"X" + descriptors + frame  fork a candidate that executes a command line (channel, 0, 1, 2; `confine.Command`)
                                 -> process id, and a descriptor of the process; -1 alone: there is no room for one
-    b"K" / b"G" + process id    kill it and all it left, at once / after a moment to end by itself
-                                -> wait status, CPU seconds, peak bytes, survivors, whether it was alive until then
+    b"K" / b"G", process id     kill it and all it left, at once / after a moment to end by itself
+                                -> `Killed`, and a byte: whether it was alive until then (`ALIVE`) or not
     b"B" + descriptors + frame  make a folder that holds these files under the names in the frame -> its number
-    b"D" + frame                remove the folder of that number -> the number
+    b"D", number                remove the folder of that number -> the number
+
+What it does for each program is written with few names and objects: every page that it touches between two forks is
+copied for it, as every page that a candidate touches is for the candidate.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import json
 import os
@@ -26,24 +30,56 @@ import socket
 import struct
 import sys
 import time
+from array import array
 from typing import Any
 
-from . import candidate, namespaces, process, warming
+from . import candidate, hugepages, namespaces, process, warming
 from .confine import Command, Confinement, take
 from .wire import FrameReader
 
 COMMON_MODULES = """
-    abc array bisect cmath collections collections.abc contextlib copy datetime decimal enum fractions
-    functools heapq io itertools json math numbers operator os random re statistics string struct sys textwrap time
+    abc array bisect collections collections.abc contextlib copy datetime decimal enum fractions
+    functools heapq io itertools json math numbers operator os random re string struct sys textwrap time
     traceback types typing
 """.split()  # noqa: SIM905 - lines to read instead of a column
 """Imported once, before the candidates. Each module makes every fork dearer, so only what short programs use."""
 
+COMMAND = struct.Struct("<ci")
 FORKED = struct.Struct("<i")
-KILLED = struct.Struct("<iddi?")
+ALIVE, _ENDED = b"\1", b"\0"
 _OTHER_USER = 16
 """Tells the second user id of a zygote from the first ones of all (`process.PIDS` apart)."""
 _BOX_BYTES = 512 * 2**20
+_DESCRIPTORS = socket.CMSG_SPACE(8 * array("i").itemsize)
+"""Room for eight."""
+_RIGHTS = int(socket.SOL_SOCKET), int(socket.SCM_RIGHTS)
+_WHOLE = int(socket.MSG_WAITALL)
+_KILL = int(signal.SIGKILL)
+_PID = int(os.P_PID)
+_LOOK = os.WEXITED | os.WNOHANG | os.WNOWAIT
+_close, _kill, _pidfd_open, _waitid = os.close, os.kill, os.pidfd_open, os.waitid
+_wait4 = ctypes.CDLL(None, use_errno=True).wait4
+
+
+class Killed(ctypes.Structure):
+    """How a candidate ended; the fields from `user_seconds` to `other` are what `wait4` fills in."""
+
+    _fields_ = (
+        ("status", ctypes.c_int),
+        ("user_seconds", ctypes.c_long),
+        ("user_microseconds", ctypes.c_long),
+        ("system_seconds", ctypes.c_long),
+        ("system_microseconds", ctypes.c_long),
+        ("peak_kb", ctypes.c_long),
+        ("other", ctypes.c_long * 13),
+        ("survivors", ctypes.c_long),
+    )
+
+    @property
+    def cpu(self) -> float:
+        """CPU seconds."""
+        microseconds = self.user_microseconds + self.system_microseconds
+        return float(self.user_seconds + self.system_seconds + microseconds / 1e6)
 
 
 class Zygote:
@@ -54,6 +90,11 @@ class Zygote:
         self._uid = process.usable_uid(options["worker"])
         self._folders: str = options["folder"]
         self._count = 0
+        self._turn = False
+        """Whether the next Python program has the second user."""
+        self._killed = Killed()
+        self._status = ctypes.byref(self._killed)
+        self._usage = ctypes.byref(self._killed, Killed.user_seconds.offset)
         process.adopt_orphans()
         self._other_uid: int | None = None
         if options["level"] == "namespaces" and process.is_private(self._uid):
@@ -81,26 +122,28 @@ class Zygote:
         is_warm = False
         try:
             while True:
-                command, fds, _, _ = socket.recv_fds(self._connection, 1, 8)
-                if not command:
+                received, ancillary, _, _ = self._connection.recvmsg(COMMAND.size, _DESCRIPTORS, _WHOLE)
+                if not received:
                     return
-                if command in b"KG":
-                    (pid,) = FORKED.unpack(self._connection.recv(FORKED.size, socket.MSG_WAITALL))
-                    self._connection.sendall(KILLED.pack(*self._kill(pid, 0.2 if command == b"G" else 0.0)))
-                    continue
-                frame: Any = json.loads(self._frames.read()) if command in b"XBD" else None
-                if command == b"B":
-                    self._connection.sendall(FORKED.pack(self._make_box(frame, fds)))
-                elif command == b"D":
-                    self._remove_box(frame)
-                    self._connection.sendall(FORKED.pack(frame))
-                else:
+                command, number = COMMAND.unpack(received)
+                fds = memoryview(ancillary[0][2]).cast("i").tolist() if ancillary else []
+                if command == b"K" or command == b"G":
+                    alive = self._kill(number, 0.2 if command == b"G" else 0.0)
+                    self._connection.sendmsg((self._killed, ALIVE if alive else _ENDED))
+                elif command == b"F" or command == b"W":
                     if command == b"F" and not is_warm:
-                        warming.warm_up(self._options["output_bytes"])
+                        warming.warm_up(self._options["output_bytes"], self._confinement)
                         is_warm = True
-                    self._say_forked(self._fork(command, fds, frame))
+                    self._say_forked(self._fork(command, fds, None))
+                elif command == b"X":
+                    self._say_forked(self._fork(command, fds, Command(**json.loads(self._frames.read()))))
+                elif command == b"B":
+                    self._connection.sendall(FORKED.pack(self._make_box(json.loads(self._frames.read()), fds)))
+                else:
+                    self._remove_box(number)
+                    self._connection.sendall(FORKED.pack(number))
                 for fd in fds:
-                    os.close(fd)
+                    _close(fd)
         finally:
             if self._private and self._uid is not None and self._namespaces is None:
                 process.kill_user(self._uid)
@@ -110,17 +153,16 @@ class Zygote:
         if pid is None:
             self._connection.sendall(FORKED.pack(-1))
             return
-        pidfd = os.pidfd_open(pid)
-        socket.send_fds(self._connection, [FORKED.pack(pid)], [pidfd])
-        os.close(pidfd)
+        pidfd = _pidfd_open(pid)
+        self._connection.sendmsg((FORKED.pack(pid),), ((*_RIGHTS, FORKED.pack(pidfd)),))
+        _close(pidfd)
 
     # --- one candidate ------------------------------------------------------------------------------------------
 
-    def _fork(self, kind: bytes, fds: list[int], frame: dict[str, Any] | None) -> int | None:
+    def _fork(self, kind: bytes, fds: list[int], command: Command | None) -> int | None:
         """Its process id; None where there is no room for another process."""
-        command = Command(**frame) if frame is not None else None
-        folder, temporary = self._folders_for(command)
-        steps = self._confinement.steps(fds, folder, temporary, command)
+        folder, temporary = (None, "/tmp") if command is None and self._namespaces else self._folders_for(command)
+        self._turn = not self._turn
         try:
             pid = self._namespaces.fork() if self._namespaces else process.fork()
         except OSError:
@@ -129,7 +171,7 @@ class Zygote:
             return pid
         try:
             try:
-                take(steps)
+                take(*self._confinement.steps(fds, folder, temporary, command, self._turn))
             except Exception as error:
                 candidate.say_why_not(3, error)
             if command is not None:
@@ -161,19 +203,24 @@ class Zygote:
             os.chown(folder, self._uid, self._uid)
         return folder
 
-    def _kill(self, pid: int, patience: float) -> tuple[int, float, float, int, bool]:
-        end = time.monotonic() + patience
-        while (alive := _is_alive(pid)) and time.monotonic() < end:
-            time.sleep(0.001)
+    def _kill(self, pid: int, patience: float) -> bool:
+        """End a candidate; what became of it is in `_killed`. Whether it was alive until then."""
+        alive = _waitid(_PID, pid, _LOOK) is None
+        if alive and patience:
+            end = time.monotonic() + patience
+            while (alive := _waitid(_PID, pid, _LOOK) is None) and time.monotonic() < end:
+                time.sleep(0.001)
         if alive:
-            os.kill(pid, signal.SIGKILL)
+            _kill(pid, _KILL)
         if self._namespaces is None:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)
-        _, status, usage = os.wait4(pid, 0)
-        cpu, peak, left = usage.ru_utime + usage.ru_stime, usage.ru_maxrss, 0
+                os.killpg(pid, _KILL)
+        if _wait4(pid, self._status, 0, self._usage) != pid:
+            raise OSError(ctypes.get_errno(), "a candidate can't be waited for")
         if self._namespaces:
-            return status, cpu, peak * 1024.0, left, alive  # with the first process all of its namespace have ended
+            return alive  # with the first process all of its namespace have ended
+        killed = self._killed
+        killed.survivors = 0
         try:
             os.waitpid(-1, os.WNOHANG)
         except ChildProcessError:
@@ -182,13 +229,13 @@ class Zygote:
             if self._private and self._uid is not None:
                 process.kill_user(self._uid)
             for _, _, usage in process.kill_children():
-                cpu += usage.ru_utime + usage.ru_stime
-                peak = max(peak, usage.ru_maxrss)
-                left += 1
+                killed.user_microseconds += int((usage.ru_utime + usage.ru_stime) * 1e6)
+                killed.peak_kb = max(killed.peak_kb, usage.ru_maxrss)
+                killed.survivors += 1
         folder = self._box(self._count)
         if os.path.exists(folder):
             _remove(folder)
-        return status, cpu, peak * 1024.0, left, alive
+        return alive
 
     # --- programs of other languages ----------------------------------------------------------------------------
 
@@ -234,10 +281,6 @@ def _remove(folder: str) -> None:
         subprocess.run(["/bin/rm", "-rf", folder], check=True, capture_output=True)
 
 
-def _is_alive(pid: int) -> bool:
-    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
-
-
 def main() -> None:
     """`zygote FD OPTIONS`: serve on an inherited socket."""
     for name in COMMON_MODULES:
@@ -246,5 +289,6 @@ def main() -> None:
     os.umask(0o077)
     for name in ("PWD", "LD_BIND_NOW"):  # bubblewrap's, and the worker's for this process
         os.environ.pop(name, None)
+    hugepages.move_code()
     connection = socket.socket(fileno=int(sys.argv[1]))
     Zygote(connection, json.loads(sys.argv[2])).serve()
