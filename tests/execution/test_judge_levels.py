@@ -127,6 +127,11 @@ def test_program_has_only_its_own_descriptors(judge: ProgramJudge) -> None:
     assert "printed '[]'" in printed(judge, program)
 
 
+def test_program_can_lock_no_memory(judge: ProgramJudge) -> None:
+    limit = "import resource\nprint(resource.getrlimit(resource.RLIMIT_MEMLOCK))"
+    assert "(0, 0)" in printed(judge, limit)
+
+
 def test_program_can_not_change_a_file_of_the_package(judge: ProgramJudge) -> None:
     path = Path(levels.__file__)
     program = f"try:\n    open({str(path)!r}, 'a')\n    print('open')\nexcept OSError:\n    print('closed')"

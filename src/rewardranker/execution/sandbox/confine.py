@@ -86,7 +86,7 @@ class Confinement:
             self._filter = seccomp.make_filter(unix_sockets=False, sysv_ipc=private)
         if self._level == "namespaces":
             namespaces.call_once()
-        for which in (resource.RLIMIT_CORE, resource.RLIMIT_MEMLOCK, resource.RLIMIT_MSGQUEUE):
+        for which in (resource.RLIMIT_CORE, resource.RLIMIT_MSGQUEUE):
             process.lower_limit(which, 0)  # candidates inherit these
         self._nothing: list[Step] = [(os.dup2, (self._null, number)) for number in range(3)]
         """Standard descriptors of programs that are called."""
@@ -157,6 +157,7 @@ class Confinement:
             resource.RLIMIT_CPU: (cpu + 1, cpu + 2),
             resource.RLIMIT_FSIZE: (command.file_bytes if command else options["output_bytes"],) * 2,
             resource.RLIMIT_NOFILE: (command.files if command else _FILES,) * 2,
+            resource.RLIMIT_MEMLOCK: (0, 0),  # the zygote pins pages
             resource.RLIMIT_NPROC: (self._others + self._spares + (command.processes if command else THREADS),) * 2,
         }
         space = command.address_space if command else self.space

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import resource
 import socket
 import subprocess
 from collections.abc import Callable
@@ -51,7 +52,7 @@ class ZygoteProcess:
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            preexec_fn=self._group.join if self._group else None,
+            preexec_fn=self._before_execution,
             umask=0o022,  # folders that bubblewrap makes must be open to candidates
         )
         theirs.close()
@@ -63,6 +64,12 @@ class ZygoteProcess:
         if "uid" not in self.hello:
             status = self._process.wait()
             raise Fault(f"the process that programs are forked from did not start (exit status {status})")
+
+    def _before_execution(self) -> None:
+        """In the process that becomes the zygote."""
+        process.raise_limit(resource.RLIMIT_MEMLOCK)  # it pins pages, and its user's processes have the limit together
+        if self._group is not None:
+            self._group.join()
 
     def fileno(self) -> int:
         return self._socket.fileno()

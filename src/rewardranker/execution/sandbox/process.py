@@ -154,6 +154,15 @@ def lower_limit(which: int, soft: int, hard: int | None = None) -> None:
     resource.setrlimit(which, (soft, hard))
 
 
+def raise_limit(which: int) -> None:
+    """Lift a resource limit as far as this process may."""
+    most = resource.getrlimit(which)[1]
+    try:
+        resource.setrlimit(which, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    except (OSError, ValueError):
+        resource.setrlimit(which, (most, most))
+
+
 class _Limit(ctypes.Structure):
     _fields_ = (("soft", ctypes.c_uint64), ("hard", ctypes.c_uint64))
 

@@ -3,7 +3,8 @@
 What Python does when code runs for the first times (specialising instructions, filling caches of attributes, binding
 symbols of libraries) writes to pages that a forked process must then copy, one page fault each. A few rounds over a
 program that holds nothing but everyday Python, through the very code that serves real ones, leave those pages as they
-will stay.
+will stay. Those that are written to nevertheless, for every candidate, are found with one of them and copied by the
+fork (`pinning`).
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import linecache
 import os
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any
 
-from .candidate import FILENAME, Candidate
+from . import pinning
+from .candidate import FILENAME, READY, Candidate
 from .confine import Confinement, take
-from .wire import Codec, Gone, write_frame
+from .wire import Codec, FrameReader, Gone, write_frame
 
 _ROUNDS = 16
 """Python 3.11 specialises a function at its eighth call and caches what it sees in the ones after."""
@@ -72,3 +75,50 @@ def warm_up(limit: int, confinement: Confinement) -> None:
     del sys.modules["program"], linecache.cache[FILENAME]
     gc.collect()
     gc.freeze()
+
+
+_LEAST = "def f(number):\n    return [number]\n"
+"""A program that writes to no page but those that every one writes to."""
+
+
+def pin_pages(fork: Callable[[list[int]], int | None], end: Callable[[int], object], are_apart: bool) -> None:
+    """Pin what a candidate, or this process on its behalf, writes to whatever the program.
+
+    Args:
+        fork: makes a candidate that has this channel.
+        end: ends it.
+        are_apart: one may be ended while another lives.
+    """
+    channels = [socket.socketpair() for _ in range(2)]
+    (ours, theirs), (_, other) = channels
+    found: tuple[list[pinning.Span], ...] = ()
+    pid = fork([theirs.fileno()])
+    if pid is None:
+        return
+    try:
+        if are_apart and (second := fork([other.fileno()])) is not None:
+            end(second)
+        _ask(ours.fileno())
+        found = pinning.own_memory()
+    except (OSError, Gone):
+        pass  # whatever it is, it is told where it stops a real candidate
+    finally:
+        end(pid)
+        for channel in channels:
+            for side in channel:
+                side.close()
+    for spans in found:
+        pinning.pin(spans)
+
+
+def _ask(fd: int) -> None:
+    """Have a candidate load a program and call it."""
+    codec = Codec(lambda value: {}, lambda tagged: None)
+    reader = FrameReader(fd, 1 << 16)
+    if reader.read() != READY:
+        raise Gone
+    questions: list[list[Any]] = [["0", "load", "", _LEAST, ["f"]]]
+    questions += [["1", "call", {"ref": 0}, [1], codec.plain({}), False]]
+    for question in questions:
+        write_frame(fd, codec.dumps(question))
+        reader.read()

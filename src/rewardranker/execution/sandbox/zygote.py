@@ -132,7 +132,7 @@ class Zygote:
                     self._connection.sendmsg((self._killed, ALIVE if alive else _ENDED))
                 elif command == b"F" or command == b"W":
                     if command == b"F" and not is_warm:
-                        warming.warm_up(self._options["output_bytes"], self._confinement)
+                        self._warm_up()
                         is_warm = True
                     self._say_forked(self._fork(command, fds, None))
                 elif command == b"X":
@@ -148,6 +148,12 @@ class Zygote:
             if self._private and self._uid is not None and self._namespaces is None:
                 process.kill_user(self._uid)
             process.kill_children()
+
+    def _warm_up(self) -> None:
+        warming.warm_up(self._options["output_bytes"], self._confinement)
+        warming.pin_pages(
+            lambda fds: self._fork(b"F", fds, None), lambda pid: self._kill(pid, 0.0), self._namespaces is not None
+        )
 
     def _say_forked(self, pid: int | None) -> None:
         if pid is None:
