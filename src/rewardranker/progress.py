@@ -93,8 +93,6 @@ def shown(value: Figure) -> str:
     """Three digits for small numbers, none behind the point for large ones."""
     if isinstance(value, str):
         return value
-    if isinstance(value, str):
-        return value
     if isinstance(value, float) and abs(value) < 1000:
         return f"{value:.3g}"
     return f"{round(value) if math.isfinite(value) else value:,}"

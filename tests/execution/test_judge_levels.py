@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -130,6 +131,31 @@ def test_program_has_only_its_own_descriptors(judge: ProgramJudge) -> None:
 def test_program_can_lock_no_memory(judge: ProgramJudge) -> None:
     limit = "import resource\nprint(resource.getrlimit(resource.RLIMIT_MEMLOCK))"
     assert "(0, 0)" in printed(judge, limit)
+
+
+@pytest.mark.parametrize("place", ["/tmp", "/dev/shm"])
+def test_what_programs_may_read_may_lie_under_a_temporary_folder(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = bubblewrap.interpreter_files()
+    with tempfile.TemporaryDirectory(dir=place) as name:
+        folder, file, hidden = Path(name, "folder"), Path(name, "file"), Path(name, "hidden")
+        folder.mkdir()
+        for path in (folder / "in", file, hidden):
+            path.write_text("here")
+        for path in (Path(name), folder, folder / "in", file, hidden):
+            path.chmod(0o777)
+        monkeypatch.setattr(bubblewrap, "interpreter_files", lambda: [*files, str(folder), str(file)])
+        program = f"""
+import errno, os
+found = [open({str(folder / "in")!r}).read(), open({str(file)!r}).read(), os.path.exists({str(hidden)!r})]
+for name in ({str(folder / "new")!r}, {str(file)!r}):
+    try:
+        open(name, "a")
+    except OSError as error:
+        found.append(error.errno == errno.EROFS)
+print(*found)
+"""
+        with open_at("namespaces") as judge:
+            assert "here here False True True" in printed(judge, program)
 
 
 def test_program_can_not_change_a_file_of_the_package(judge: ProgramJudge) -> None:

@@ -17,6 +17,7 @@ from importlib import metadata
 from pathlib import Path
 
 from rewardranker.errors import SandboxError
+from rewardranker.execution.sandbox import namespaces
 
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 _ETC = (
@@ -72,7 +73,9 @@ def command(bwrap: str, readable: Iterable[str]) -> list[str]:
         words += ["--dev-bind", f"/dev/{name}", f"/dev/{name}"]
     for name, target in _LINKS.items():
         words += ["--symlink", f"/proc/self/fd{target}", f"/dev/{name}"]
-    for path in ("/tmp", "/tmp/work", "/box"):
+    for kept, path in namespaces.covered(readable):
+        words += ["--ro-bind", path, kept]
+    for path in ("/tmp", namespaces.WORK, namespaces.BOX):
         words += ["--perms", "0755", "--dir", path]
     return [*words, "--remount-ro", "/", "--chdir", "/", "--"]
 

@@ -319,13 +319,13 @@ def _write(
             log.append([record], sync=False)
             if figures.done - last >= batch or time.monotonic() - synced >= _SYNC_SECONDS:
                 log.sync()
-                progress.update(figures.done, passed=figures.pass_rate)
+                progress.update(figures.done, pass_rate=figures.pass_rate)
                 synced, last = time.monotonic(), figures.done
     finally:
         log.sync()
     if figures.done > last:
-        progress.update(figures.done, passed=figures.pass_rate)
-    progress.finish(passed=figures.pass_rate)
+        progress.update(figures.done, pass_rate=figures.pass_rate)
+    progress.finish(pass_rate=figures.pass_rate)
 
 
 class _RemembersKnown(Protocol):

@@ -123,7 +123,8 @@ class Confinement:
     ) -> list[Step]:
         steps: list[Step] = [(os.setsid, ())]
         if self._level == "namespaces":
-            steps += namespaces.entering(folder, command is not None and command.writable, _TMP_BYTES)
+            writable = command is not None and command.writable
+            steps += namespaces.entering(folder, writable, _TMP_BYTES, self._options["readable"])
             steps.append((os.chdir, (temporary if folder is None else namespaces.BOX,)))
         else:
             steps.append((os.chdir, (folder or temporary,)))

@@ -11,21 +11,25 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Iterable
 
 from . import process
 from .process import Step
 
 _CLONE_NEWNS, _CLONE_NEWIPC, _CLONE_NEWPID = 0x00020000, 0x08000000, 0x20000000
-_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT, _MS_BIND = 1, 2, 4, 8, 32, 4096
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT, _MS_BIND, _MS_REC = 1, 2, 4, 8, 32, 4096, 16384
 _MNT_DETACH = 2
 _CAPABILITY_VERSION_3 = 0x20080522
 _PR_CAPBSET_DROP = 24
 
-WORK = "/tmp/work"
+WORK = "/tmp/.rewardranker"
 """Where the zygote keeps programs of other languages between compiling and running; under the
 /tmp that candidates get, so that none sees it."""
 BOX = "/box"
 """Where a candidate sees its own program's folder."""
+_NEW = ("/tmp", "/dev/shm")
+"""Writable and empty for each candidate."""
+_COVERED = "/shown"
 _TMP = b"size=%d,nr_inodes=8192,mode=1777"
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -91,12 +95,31 @@ def unmount_folder(path: str) -> None:
     _unmount(path)
 
 
-def entering(folder: str | None, writable: bool, tmp_bytes: int) -> list[Step]:
+def covered(readable: Iterable[str]) -> list[tuple[str, str]]:
+    """What of this a candidate's own /tmp and /dev/shm would hide, as when the package is installed under /tmp.
+
+    Returns:
+        (where bubblewrap keeps it besides, its path) of each.
+    """
+    hidden: list[str] = []
+    for path in sorted(readable):
+        if path.startswith(_inside(_NEW)) and not path.startswith(_inside(hidden)):
+            hidden.append(path)
+    return [(f"{_COVERED}/{number}", path) for number, path in enumerate(hidden)]
+
+
+def _inside(folders: Iterable[str]) -> tuple[str, ...]:
+    """How paths inside of these begin."""
+    return tuple(f"{folder}/" for folder in folders)
+
+
+def entering(folder: str | None, writable: bool, tmp_bytes: int, readable: Iterable[str]) -> list[Step]:
     """The system calls that give a process mounts and System V objects of its own.
 
     Args:
         folder: shown at `BOX`; None: nothing is.
         tmp_bytes: capacity of /tmp and of /dev/shm.
+        readable: files and folders that are shown beside the system's.
     """
     quiet = _MS_NOSUID | _MS_NODEV
     steps: list[Step] = []
@@ -107,10 +130,31 @@ def entering(folder: str | None, writable: bool, tmp_bytes: int) -> list[Step]:
             flags = _MS_BIND | _MS_REMOUNT | _MS_RDONLY | quiet
             steps.append((_libc.mount, (b"", BOX.encode(), b"", flags, None)))
     # The first of these also hides `WORK`, for good: unmounting takes a capability.
-    for place in (b"/tmp", b"/dev/shm"):
-        steps.append((_libc.mount, (b"tmpfs", place, b"tmpfs", quiet, _TMP % tmp_bytes)))
+    for place in _NEW:
+        steps.append((_libc.mount, (b"tmpfs", place.encode(), b"tmpfs", quiet, _TMP % tmp_bytes)))
+    steps += _uncovering(covered(readable))
     steps.append((_libc.mount, (b"proc", b"/proc", b"proc", quiet | _MS_NOEXEC, None)))
     return steps
+
+
+def _uncovering(pairs: list[tuple[str, str]]) -> list[Step]:
+    """Show again, read-only as it is, what new file systems lie over."""
+    steps: list[Step] = []
+    made = {*_NEW, "/dev"}
+    for kept, path in pairs:
+        is_folder = os.path.isdir(path)
+        names = path.split("/")
+        for depth in range(2, len(names) + is_folder):
+            folder = "/".join(names[:depth])
+            if folder not in made:
+                made.add(folder)
+                steps.append((os.mkdir, (folder, 0o755)))
+        if not is_folder:
+            steps.append((os.mknod, (path, 0o644)))
+        steps.append((_libc.mount, (kept.encode(), path.encode(), b"", _MS_BIND | _MS_REC, None)))
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return [(os.umask, (0o022,)), *steps, (os.umask, (mask,))] if steps else []
 
 
 DROPPING_CAPABILITIES: Step = (_libc.capset, (ctypes.byref(_SELF), ctypes.byref(_NONE)))
