@@ -20,7 +20,7 @@ from rewardranker.execution.items import TaskTexts
 from rewardranker.types import Sample, StdioTest, Task, Verdict
 
 ROOT = os.geteuid() == 0
-PYTHON_SECONDS = 0.15
+PYTHON_SECONDS = 0.2
 OTHER_SECONDS = 5.0
 COMPILE_SECONDS = 2.0
 SLACK = 5.0

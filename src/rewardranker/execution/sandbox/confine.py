@@ -123,8 +123,11 @@ class Confinement:
     ) -> list[Step]:
         steps: list[Step] = [(os.setsid, ())]
         if self._level == "namespaces":
+            covered = namespaces.covered(self._options["readable"])
+            if command is None:  # a Python program reads the library alone, and finds an empty /tmp where it can
+                covered = [pair for pair in covered if pair[1] in sys.path]
             writable = command is not None and command.writable
-            steps += namespaces.entering(folder, writable, _TMP_BYTES, self._options["readable"])
+            steps += namespaces.entering(folder, writable, _TMP_BYTES, covered)
             steps.append((os.chdir, (temporary if folder is None else namespaces.BOX,)))
         else:
             steps.append((os.chdir, (folder or temporary,)))

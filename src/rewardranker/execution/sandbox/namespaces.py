@@ -113,13 +113,13 @@ def _inside(folders: Iterable[str]) -> tuple[str, ...]:
     return tuple(f"{folder}/" for folder in folders)
 
 
-def entering(folder: str | None, writable: bool, tmp_bytes: int, readable: Iterable[str]) -> list[Step]:
+def entering(folder: str | None, writable: bool, tmp_bytes: int, uncovered: list[tuple[str, str]]) -> list[Step]:
     """The system calls that give a process mounts and System V objects of its own.
 
     Args:
         folder: shown at `BOX`; None: nothing is.
         tmp_bytes: capacity of /tmp and of /dev/shm.
-        readable: files and folders that are shown beside the system's.
+        uncovered: of what is `covered`, that which is shown nevertheless.
     """
     quiet = _MS_NOSUID | _MS_NODEV
     steps: list[Step] = []
@@ -132,7 +132,7 @@ def entering(folder: str | None, writable: bool, tmp_bytes: int, readable: Itera
     # The first of these also hides `WORK`, for good: unmounting takes a capability.
     for place in _NEW:
         steps.append((_libc.mount, (b"tmpfs", place.encode(), b"tmpfs", quiet, _TMP % tmp_bytes)))
-    steps += _uncovering(covered(readable))
+    steps += _uncovering(uncovered)
     steps.append((_libc.mount, (b"proc", b"/proc", b"proc", quiet | _MS_NOEXEC, None)))
     return steps
 
