@@ -134,28 +134,27 @@ def test_program_can_lock_no_memory(judge: ProgramJudge) -> None:
 
 
 @pytest.mark.parametrize("place", ["/tmp", "/dev/shm"])
-def test_what_programs_may_read_may_lie_under_a_temporary_folder(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_reach_what_lies_under_a_temporary_folder(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     files = bubblewrap.interpreter_files()
     with tempfile.TemporaryDirectory(dir=place) as name:
-        folder, file, hidden = Path(name, "folder"), Path(name, "file"), Path(name, "hidden")
+        folder, file, other = Path(name, "folder"), Path(name, "file"), Path(name, "other")
         folder.mkdir()
-        for path in (folder / "in", file, hidden):
-            path.write_text("here")
-        for path in (Path(name), folder, folder / "in", file, hidden):
+        for path in (folder / "in", file, other):
+            path.write_text("here ")
+        for path in (Path(name), folder, folder / "in", file, other):
             path.chmod(0o777)
         monkeypatch.setattr(bubblewrap, "interpreter_files", lambda: [*files, str(folder), str(file)])
         program = f"""
-import errno, os
-found = [open({str(folder / "in")!r}).read(), open({str(file)!r}).read(), os.path.exists({str(hidden)!r})]
-for name in ({str(folder / "new")!r}, {str(file)!r}):
-    try:
-        open(name, "a")
-    except OSError as error:
-        found.append(error.errno == errno.EROFS)
-print(*found)
+printf "%s" "$(cat {folder}/in {file} 2>&1)"
+[ -e {other} ] || printf " hidden"
+{{ touch {folder}/new || touch {file}; }} 2> /dev/null || printf " read-only"
 """
+        task = Task("t", "", language="bash", inputs=(StdioTest("", "?"),))
         with open_at("namespaces") as judge:
-            assert "here here False True True" in printed(judge, program)
+            (verdict,) = judge.judge([(task, sample_of(program))])
+        assert "here here hidden read-only" in verdict.detail
+        with open_at("namespaces") as judge:
+            assert "[]" in printed(judge, f"import os\nprint(os.listdir({place!r}))")
 
 
 def test_program_can_not_change_a_file_of_the_package(judge: ProgramJudge) -> None:
