@@ -16,6 +16,7 @@ from typing import Any
 
 from rewardranker.errors import SandboxError
 from rewardranker.execution import bubblewrap
+from rewardranker.execution.sandbox import cgroups
 from rewardranker.execution.sandbox.wire import HEADER
 
 _BOOT = (
@@ -126,10 +127,16 @@ class WorkerProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        if self._process.returncode != 0 and self.uid is not None and self.uid > 65535:
-            # It could not clean up itself. Its user id is its own, so this can't hit anyone else's process.
+        if self._process.returncode != 0:
+            self._clean_up()
+
+    def _clean_up(self) -> None:
+        """What the worker could not do itself."""
+        if self.uid is not None and self.uid > 65535:
+            # Its user id is its own, so this can't hit anyone else's process.
             sweep = [bubblewrap.interpreter(), "-S", "-s", "-P", "-c", _SWEEP, str(self.uid)]
             subprocess.run(sweep, env={}, check=False)
+        cgroups.remove_of(self.pid)
 
     def close(self) -> None:
         self.kill()

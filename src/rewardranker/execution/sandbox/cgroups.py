@@ -18,6 +18,9 @@ _ROOT = Path("/sys/fs/cgroup")
 _OWN = 64 * 2**20
 """What the zygote itself and its wall may take."""
 _REMOVE_SECONDS = 2.0
+_PREFIX = "rewardranker-"
+_STALE_SECONDS = 60.0
+"""Far longer than from making a group to its first process."""
 _KILLS = re.compile(rb"^oom_kill (\d+)", re.MULTILINE)
 
 
@@ -63,21 +66,20 @@ class ControlGroup:
     def remove(self) -> None:
         """Once its processes have been killed; they may need a moment to be gone."""
         os.close(self._events)
-        end = time.monotonic() + _REMOVE_SECONDS
-        for folder in {self._memory, self._pids}:
-            while folder.exists() and time.monotonic() < end:
-                try:
-                    folder.rmdir()
-                except OSError:
-                    time.sleep(0.001)
+        _remove({self._memory, self._pids})
 
 
-def make(name: str) -> ControlGroup | None:
-    """A new group below this process's own; None where there can't be one."""
+def make(worker: int, number: int) -> ControlGroup | None:
+    """A new group below this process's own; None where there can't be one.
+
+    Args:
+        worker: the process id of the worker that it is for.
+        number: tells the worker's groups apart.
+    """
     for attempt in (_make_v2, _make_v1):
         made: list[Path] = []
         try:
-            group = attempt(name, made.append)
+            group = attempt(f"{_PREFIX}{worker}-{number}", made.append)
         except OSError:
             group = None
         if group is not None:
@@ -86,6 +88,31 @@ def make(name: str) -> ControlGroup | None:
             with contextlib.suppress(OSError):
                 folder.rmdir()
     return None
+
+
+def remove_of(worker: int) -> None:
+    """Remove what a worker left that was killed before it could."""
+    _remove({folder for parent in _parents() for folder in parent.glob(f"{_PREFIX}{worker}-*")})
+
+
+def _remove(folders: set[Path]) -> None:
+    end = time.monotonic() + _REMOVE_SECONDS
+    for folder in folders:
+        while folder.exists() and time.monotonic() < end:
+            try:
+                folder.rmdir()
+            except OSError:
+                time.sleep(0.001)
+
+
+def _new(folder: Path) -> None:
+    """Make a group's folder, and remove those beside it that nobody removed, as worker and judge were killed."""
+    for other in folder.parent.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            is_old = time.time() - other.stat().st_mtime > _STALE_SECONDS
+            if other == folder or (is_old and not Path("/proc", other.name.split("-")[1]).exists()):
+                other.rmdir()  # fails where a process is in it
+    folder.mkdir()
 
 
 def _own_paths() -> dict[str, str]:
@@ -107,7 +134,7 @@ def _make_v2(name: str, made: Callable[[Path], None]) -> ControlGroup | None:
         # Allowed where no process lives in the parent itself, or it is the root.
         (parent / "cgroup.subtree_control").write_text("+memory +pids")
     folder = parent / name
-    folder.mkdir()
+    _new(folder)
     made(folder)
     if not (folder / "memory.max").exists():
         return None
@@ -123,6 +150,13 @@ def _make_v1(name: str, made: Callable[[Path], None]) -> ControlGroup | None:
         if controller not in paths:
             return None
         folders.append(_ROOT / controller / paths[controller] / name)
-        folders[-1].mkdir()
+        _new(folders[-1])
         made(folders[-1])
     return ControlGroup(folders[0], folders[1], 1)
+
+
+def _parents() -> set[Path]:
+    """The folders that groups are made in."""
+    own = _own_paths()
+    paths = {_ROOT / controller / own[controller] for controller in ("memory", "pids") if controller in own}
+    return paths | {_ROOT / own.get("", "")}

@@ -44,7 +44,7 @@ class ZygoteProcess:
         self._memory = options["memory_mb"] * 2**20
         self._owed: Callable[[Run | None], None] | None = None
         """Takes the candidate that was asked for ahead and not yet received."""
-        self._group = cgroups.make(f"rewardranker-{os.getpid()}-{number}")
+        self._group = cgroups.make(os.getpid(), number)
         self._limit(self._memory, THREADS)
         self._process = subprocess.Popen(
             [*options["start_zygote"], "zygote", str(theirs.fileno()), json.dumps(own)],
