@@ -92,7 +92,8 @@ def make(worker: int, number: int) -> ControlGroup | None:
 
 def remove_of(worker: int) -> None:
     """Remove what a worker left that was killed before it could."""
-    _remove({folder for parent in _parents() for folder in parent.glob(f"{_PREFIX}{worker}-*")})
+    with contextlib.suppress(OSError):
+        _remove({folder for parent in _parents() for folder in parent.glob(f"{_PREFIX}{worker}-*")})
 
 
 def _remove(folders: set[Path]) -> None:

@@ -89,24 +89,21 @@ def pin_pages(fork: Callable[[list[int]], int | None], end: Callable[[int], obje
         end: ends it.
         are_apart: one may be ended while another lives.
     """
-    channels = [socket.socketpair() for _ in range(2)]
-    (ours, theirs), (_, other) = channels
     found: tuple[list[pinning.Span], ...] = ()
-    pid = fork([theirs.fileno()])
-    if pid is None:
-        return
-    try:
-        if are_apart and (second := fork([other.fileno()])) is not None:
-            end(second)
-        _ask(ours.fileno())
-        found = pinning.own_memory()
-    except (OSError, Gone):
-        pass  # whatever it is, it is told where it stops a real candidate
-    finally:
-        end(pid)
-        for channel in channels:
-            for side in channel:
-                side.close()
+    (ours, theirs), (unused, other) = socket.socketpair(), socket.socketpair()
+    with ours, theirs, unused, other:
+        pid = fork([theirs.fileno()])
+        if pid is None:
+            return
+        try:
+            if are_apart and (second := fork([other.fileno()])) is not None:
+                end(second)
+            _ask(ours.fileno())
+            found = pinning.own_memory()
+        except (OSError, Gone):
+            pass  # whatever it is, it is told where it stops a real candidate
+        finally:
+            end(pid)
     for spans in found:
         pinning.pin(spans)
 
