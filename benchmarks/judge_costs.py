@@ -10,7 +10,7 @@
   reading, recognising and writing it. `judge.py --scale` has the memory with programs that all differ.
 * The verdict cache gets distinct programs; its file is divided by their number.
 
-Takes about two minutes. `judge.py` says what `--data` needs.
+Takes half a minute. `judge.py` says what `--data` needs.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def worker_memory(pairs: list[Pair]) -> dict[str, int]:
         done.set()
         watcher.join()
         idle = memory_below(os.getpid())
-    return {"idle": round(idle), "most": round(max(seen, default=idle))}
+    return {"idle": round(idle), "most": round(max([idle, *seen]))}
 
 
 def memory_below(root: int) -> float:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from rewardranker.config import JudgeOptions
-from rewardranker.execution import ProgramJudge
+from rewardranker.execution import ProgramJudge, bubblewrap, sandbox
 from rewardranker.types import Comparison, Sample, StdioTest, Task, Verdict
 
 OPTIONS = JudgeOptions(timeout=0.5, memory_mb=256, output_kb=256)
@@ -19,6 +21,14 @@ def sample_of(program: str, task_id: str = "t", sample_id: int = 0) -> Sample:
 def pool() -> Iterator[ProgramJudge]:
     with ProgramJudge(OPTIONS, workers=1) as judge:
         yield judge
+
+
+def interpret(text: str) -> str:
+    """What a text prints that the judge's own interpreter executes beside the package `sandbox`."""
+    path = f"import sys\nsys.path.insert(0, {str(Path(sandbox.__file__).parents[1])!r})\n"
+    done = subprocess.run([bubblewrap.interpreter(), "-S", "-c", path + text], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
 
 
 Run = Callable[..., Verdict]

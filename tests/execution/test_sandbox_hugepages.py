@@ -1,22 +1,16 @@
 """The interpreter's code in huge pages: in a process of its own, as it can't be put back."""
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from conftest import interpret
 
-import rewardranker.execution.sandbox.hugepages as hugepages
-from rewardranker.execution import bubblewrap
-
-HOME = Path(hugepages.__file__).parents[1]
-MOVE = f"import sys\nsys.path.insert(0, {str(HOME)!r})\nfrom sandbox import hugepages\nmoved = hugepages.move_code()\n"
+from rewardranker.execution.sandbox import hugepages
 
 
 def python(text: str) -> str:
-    done = subprocess.run([bubblewrap.interpreter(), "-S", "-c", MOVE + text], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    return interpret("from sandbox import hugepages\nmoved = hugepages.move_code()\n" + text)
 
 
 @pytest.fixture(scope="module")

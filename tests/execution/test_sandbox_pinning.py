@@ -1,19 +1,11 @@
 """Memory that forks copy: in processes of their own, as it stays pinned."""
 
-import subprocess
-from pathlib import Path
-
 import pytest
-from conftest import Run
+from conftest import Run, interpret
 
-import rewardranker.execution.sandbox.pinning as pinning
-from rewardranker.execution import bubblewrap
-
-HOME = Path(pinning.__file__).parents[1]
 PAGES = 200
 START = f"""
-import ctypes, mmap, os, resource, sys
-sys.path.insert(0, {str(HOME)!r})
+import ctypes, mmap, os, resource
 from sandbox import pinning
 size = {PAGES} * pinning._PAGE
 memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -37,9 +29,7 @@ os.wait()
 
 
 def python(text: str) -> str:
-    done = subprocess.run([bubblewrap.interpreter(), "-S", "-c", START + text], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    return interpret(START + text)
 
 
 @pytest.fixture(scope="module")

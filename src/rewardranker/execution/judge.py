@@ -47,6 +47,7 @@ _REMEMBERED = 1 << 16
 """Distinct (program, tests) whose verdicts are kept for equal ones to come."""
 _START_SECONDS = 60.0
 _LEAST_SECONDS = 60.0
+"""No worker is held to hang sooner, whatever it is at."""
 _ALONE_SECONDS = 180.0
 _COMPILED_SECONDS = 1800.0
 """After so long a worker that compiles is held to hang: several ways to compile, each twice, on a busy machine."""
