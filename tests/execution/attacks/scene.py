@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import glob
 import os
 import select
 import shutil
@@ -159,11 +160,11 @@ class Scene:
     def _probe_file(self, _: str) -> str:
         found = []
         for top in (*_SHARED_FOLDERS, str(self.folder), str(self._package), os.path.expanduser("~")):
-            names = list(Path(top).glob(f"*{self.token}*"))  # names that begin with a point as well
-            names += Path(top).glob(f"naive-*/*{self.token}*") if top == "/tmp" else []
-            names += Path(top).glob(f"rewardranker-*/*/*/*{self.token}*") if top == "/tmp" else []
-            names += Path(top).glob(f"drop/*{self.token}*") if top == str(self.folder) else []
-            found += names
+            patterns = [f"*{self.token}*"]
+            patterns += [f"naive-*/*{self.token}*", f"rewardranker-*/*/*/*{self.token}*"] if top == "/tmp" else []
+            patterns += [f"drop/*{self.token}*"] if top == str(self.folder) else []
+            for pattern in patterns:  # unlike `Path.glob`, unmoved by a folder that another test removes
+                found += [Path(top, name) for name in glob.glob(pattern, root_dir=top, include_hidden=True)]
         for path in found:
             with contextlib.suppress(OSError):
                 path.chmod(0o700)
